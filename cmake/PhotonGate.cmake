@@ -1,0 +1,31 @@
+# The tests of scripts/test that are no C programs: layers, format, recorded exchanges, fuzz targets, ThreadSanitizer.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+function(photon_gate name)
+  cmake_parse_arguments(A "SERIAL" "TIMEOUT" "COMMAND" ${ARGN})
+  add_test(NAME ${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
+  if(A_TIMEOUT)
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT})
+  endif()
+  if(A_SERIAL)
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+  endif()
+endfunction()
+
+photon_gate(layers/includes COMMAND ${CMAKE_SOURCE_DIR}/tools/layers)
+photon_gate(layers/self-test COMMAND ${CMAKE_SOURCE_DIR}/tools/layers --self-test)
+photon_gate(format COMMAND ${CMAKE_SOURCE_DIR}/scripts/format --check)
+photon_gate(conformance COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/conformance/run.py $<TARGET_FILE:photondb> TIMEOUT 600)
+
+# One ctest entry per fuzz target; FUZZ_SECONDS in the environment lengthens them.
+file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*_fuzz.c)
+foreach(source ${fuzzers})
+  get_filename_component(fuzzer ${source} NAME_WE)
+  string(REGEX REPLACE "_fuzz$" "" fuzzer ${fuzzer})
+  photon_gate(fuzz/${fuzzer} COMMAND bash -c "FUZZ_NO_BUILD=1 exec scripts/fuzz ${fuzzer} \${FUZZ_SECONDS:-60}" TIMEOUT 4000)
+endforeach()
+
+# The unit tests that use threads, once more under ThreadSanitizer.
+photon_gate(tsan/unit COMMAND ctest --test-dir ${CMAKE_SOURCE_DIR}/build/tsan -L unit --output-on-failure --no-tests=error
+            -E "_sweep_test$" TIMEOUT 900)
