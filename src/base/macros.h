@@ -5,26 +5,26 @@
 #include <stddef.h>
 #include <string.h>
 
-#define MUST_USE        __attribute__((warn_unused_result))
+#define MUST_USE          __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
-#define NORETURN        __attribute__((noreturn))
-#define _cleanup_(fn)   __attribute__((cleanup(fn)))
-#define likely(x)       __builtin_expect(!!(x), 1)
-#define unlikely(x)     __builtin_expect(!!(x), 0)
-#define UNUSED          __attribute__((unused))
+#define NORETURN          __attribute__((noreturn))
+#define _cleanup_(fn)     __attribute__((cleanup(fn)))
+#define likely(x)         __builtin_expect(!!(x), 1)
+#define unlikely(x)       __builtin_expect(!!(x), 0)
+#define UNUSED            __attribute__((unused))
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 #ifndef MIN /* libuv brings in sys/param.h, which has the same two */
-#define MIN(a, b)       ((a) < (b) ? (a) : (b))
-#define MAX(a, b)       ((a) > (b) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
 #endif
 
 /* Moves a pointer out of a variable, leaving NULL: ownership leaves only on success. */
-#define take(p)                                                                                    \
-        ({                                                                                         \
-                __typeof__(p) taken_ = (p);                                                        \
-                (p) = NULL;                                                                        \
-                taken_;                                                                            \
+#define take(p)                                                                                                        \
+        ({                                                                                                             \
+                __typeof__(p) taken_ = (p);                                                                            \
+                (p) = NULL;                                                                                            \
+                taken_;                                                                                                \
         })
 
 /* Clang's thread-safety analysis; nothing under gcc. */

@@ -5,12 +5,16 @@
 
 #include "base/macros.h"
 
-void *mem_alloc(size_t bytes) MUST_USE;                    /* uninitialised; NULL when out of memory */
+void *mem_alloc(size_t bytes) MUST_USE; /* uninitialised; NULL when out of memory */
 void *mem_zalloc(size_t bytes) MUST_USE;
 void *mem_realloc(void *p, size_t bytes) MUST_USE;
 char *mem_strdup(const char *s) MUST_USE;
-void mem_free(void *p);                                    /* NULL is fine */
-static inline void mem_freep(void *p) { mem_free(*(void **)p); *(void **)p = NULL; }
+void mem_free(void *p); /* NULL is fine */
+static inline void mem_freep(void *p)
+{
+        mem_free(*(void **)p);
+        *(void **)p = NULL;
+}
 
 /* Test seam: the nth allocation from now on (1 = the next) by this thread fails; 0 disarms. */
 void mem_fail_nth(long n);
