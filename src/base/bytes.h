@@ -27,6 +27,15 @@ static inline bool bytes_equal(Bytes a, Bytes b)
         return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+/* Bytes of the UTF-8 character that starts at `at` (1 if none does): messages quote whole characters. */
+static inline size_t bytes_char_size(Bytes text, size_t at)
+{
+        size_t n = 1;
+        while (n < 4 && at + n < text.size && (text.data[at + n] & 0xc0) == 0x80)
+                n++;
+        return n;
+}
+
 /* Growable, contiguous; data[size] may be anything. Freed by buf_done. Threads: one at a time. The maximum is strict: a
  * zeroed Buf holds nothing. After an error the buffer is as it was before. */
 typedef struct Buf {

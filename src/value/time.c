@@ -164,8 +164,10 @@ static Status scan_digits(Scan *s, int count, int *ret_number)
                                           (const char *)s->text.data);
                 uint8_t c = s->text.data[s->at++];
                 if (c < '0' || c > '9')
-                        return status_new(ERR_LOGIC, "Invalid date string `%.*s` (got `%c` but expected a digit).",
-                                          (int)s->text.size, (const char *)s->text.data, c);
+                        return status_new(ERR_LOGIC, "Invalid date string `%.*s` (got `%.*s` but expected a digit).",
+                                          (int)s->text.size, (const char *)s->text.data,
+                                          (int)bytes_char_size(s->text, s->at - 1),
+                                          (const char *)s->text.data + s->at - 1);
                 number = number * 10 + (c - '0');
         }
         *ret_number = number;

@@ -78,6 +78,7 @@ static void test_refusals(void **state)
         check_refused("201301", "Z", "Truncated date string `201301`.");
         check_refused("2013-0101", "Z", "Date string `2013-0101` must have 0 or 2 hyphens.");
         check_refused("2a13", "Z", "Invalid date string `2a13` (got `a` but expected a digit).");
+        check_refused("2\u00e913", "Z", "Invalid date string `2\u00e913` (got `\u00e9` but expected a digit).");
         check_refused("2013+01", "Z", "Invalid date string `2013+01` (got `+` but expected a digit).");
         check_refused("2013-01-01.1", "Z", "Garbage characters `.1` at end of date string `2013-01-01.1`.");
         check_refused("2013-01-01Ta3", "Z", "Invalid date string `a3` (got `a` but expected a digit).");

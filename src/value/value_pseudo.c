@@ -89,7 +89,8 @@ static Status base64_read(Bytes text, Arena *arena, Bytes *ret_data)
                         continue;
                 int digit = base64_digit(text.data[at]);
                 if (digit < 0)
-                        return status_new(ERR_LOGIC, "Invalid base64 character found: '%c'.", text.data[at]);
+                        return status_new(ERR_LOGIC, "Invalid base64 character found: '%.*s'.",
+                                          (int)bytes_char_size(text, at), (const char *)text.data + at);
                 bits = bits << 6 | (uint32_t)digit;
                 if (++count == 4) {
                         out[size++] = (uint8_t)(bits >> 16);
