@@ -1,0 +1,301 @@
+/* commit.c - a commit: locks, changes to unpublished roots, one frame of the log, publication.
+ *
+ *      OPEN --commit_put...--> OPEN --commit_finish--> appended --> published --> locks released, object back in the
+ * free list
+ *        \--- commit_abort, or any error -------------------------------------> locks released, nothing happened */
+#include "storage/store_int.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "base/mem.h"
+
+#define FREE_COMMITS_MAX 64
+#define KEEP_BODY_BYTES  ((size_t)64 << 10)
+#define COMMIT_MAX_BYTES ((size_t)1 << 30)
+
+static CommitTable *commit_find(Commit *commit, const StoreTable *table)
+{
+        for (size_t i = 0; i < commit->table_count; i++)
+                if (commit->tables[i].table == table)
+                        return &commit->tables[i];
+        return NULL;
+}
+
+static void commit_free(Commit *commit)
+{
+        if (commit->tables != commit->inline_tables)
+                mem_free(commit->tables);
+        buf_done(&commit->body);
+        mem_free(commit);
+}
+
+void commits_free(Store *store)
+{
+        while (store->free_commits) {
+                Commit *commit = store->free_commits;
+                store->free_commits = commit->next_free;
+                commit_free(commit);
+        }
+}
+
+Status commit_begin(Store *store, Commit **ret_commit)
+{
+        mutex_lock(&store->free_mu);
+        Commit *commit = store->free_commits;
+        if (commit) {
+                store->free_commits = commit->next_free;
+                store->free_commit_count--;
+        }
+        mutex_unlock(&store->free_mu);
+        if (!commit) {
+                commit = mem_zalloc(sizeof(Commit));
+                if (!commit)
+                        return status_nomem();
+                commit->store = store;
+                commit->tables = commit->inline_tables;
+                commit->table_capacity = COMMIT_INLINE_TABLES;
+                buf_init(&commit->body, COMMIT_MAX_BYTES);
+        }
+        *ret_commit = commit;
+        return ST_OK;
+}
+
+/* Locks released and references given back; the object goes to the free list. */
+static void commit_end(Commit *commit) NO_TSA
+{
+        Store *store = commit->store;
+        for (size_t i = commit->table_count; i-- > 0;) {
+                StoreTable *table = commit->tables[i].table;
+                if (!commit->tables[i].dropped)
+                        table->ops->table_tidy(table->engine_table);
+                mutex_unlock(&table->mu);
+                store_table_unref(table);
+        }
+        commit->table_count = 0;
+        commit->broken = false;
+        if (commit->body.capacity > KEEP_BODY_BYTES) {
+                buf_done(&commit->body);
+                buf_init(&commit->body, COMMIT_MAX_BYTES);
+        }
+        buf_clear(&commit->body);
+        mutex_lock(&store->free_mu);
+        bool keep = store->free_commit_count < FREE_COMMITS_MAX;
+        if (keep) {
+                commit->next_free = store->free_commits;
+                store->free_commits = commit;
+                store->free_commit_count++;
+        }
+        mutex_unlock(&store->free_mu);
+        if (!keep)
+                commit_free(commit);
+}
+
+void commit_abort(Commit *commit)
+{
+        if (!commit)
+                return;
+        Store *store = commit->store;
+        for (size_t i = 0; i < commit->table_count; i++) {
+                CommitTable *entry = &commit->tables[i];
+                entry->table->ops->write_abort(entry->write);
+                if (entry->created) {
+                        mutex_lock(&store->catalog_mu);
+                        nummap_remove(store->tables, entry->table->id);
+                        mutex_unlock(&store->catalog_mu);
+                        atomic_store(&entry->table->dropped, true);
+                        store_table_unref(entry->table); /* the catalog's; the commit has its own */
+                }
+        }
+        commit_end(commit);
+}
+
+/* The table's mutex is held: begins its write and notes it. On error the mutex is still held. */
+static Status commit_join(Commit *commit, StoreTable *table, bool created)
+{
+        if (commit->table_count == commit->table_capacity) {
+                size_t capacity = commit->table_capacity * 2;
+                CommitTable *tables = mem_alloc(capacity * sizeof(CommitTable));
+                if (!tables)
+                        return status_nomem();
+                memcpy(tables, commit->tables, commit->table_count * sizeof(CommitTable));
+                if (commit->tables != commit->inline_tables)
+                        mem_free(commit->tables);
+                commit->tables = tables;
+                commit->table_capacity = capacity;
+        }
+        EngineWrite *write;
+        TRY(table->ops->write_begin(table->engine_table, &write));
+        atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
+        commit->tables[commit->table_count++] = (CommitTable){.table = table, .write = write, .created = created};
+        return ST_OK;
+}
+
+static Status dropped_error(const StoreTable *table)
+{
+        return status_new(ERR_NOT_FOUND, "table %" PRIu64 " was dropped", table->id);
+}
+
+Status commit_lock(Commit *commit, StoreTable *table) NO_TSA
+{
+        for (size_t i = 0; i < commit->table_count; i++) {
+                if (commit->tables[i].table == table)
+                        return ST_OK;
+                /* One order for all commits, or two of them wait for each other. Tables made here nobody else can lock.
+                 */
+                assert(commit->tables[i].created || commit->tables[i].table->id < table->id); /* store I1 */
+        }
+        mutex_lock(&table->mu);
+        Status st = atomic_load(&table->dropped) ? dropped_error(table) : commit_join(commit, table, false);
+        if (st)
+                mutex_unlock(&table->mu);
+        return st;
+}
+
+Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
+{
+        CommitTable *entry = commit_find(commit, table);
+        assert(entry && !entry->dropped);
+        return table->ops->write_get(entry->write, 0, key, hold, ret_value, ret_found);
+}
+
+/* Room in the body first, the change then, the record last: a record stands for a change that was made. */
+static Status record_reserve(Commit *commit, size_t key_size, size_t value_size)
+{
+        return status_context(buf_reserve(&commit->body, RECORD_BYTES + key_size + value_size),
+                              "the changes of one commit are too large");
+}
+
+static void record_add(Commit *commit, RecordKind kind, uint64_t table_id, Bytes key, Bytes value)
+{
+        uint8_t *out = commit->body.data + commit->body.size;
+        out[0] = (uint8_t)kind;
+        out[1] = 0;
+        store_u16(out + 2, (uint16_t)key.size);
+        store_u32(out + 4, (uint32_t)value.size);
+        store_u64(out + 8, table_id);
+        if (key.size)
+                memcpy(out + RECORD_BYTES, key.data, key.size);
+        if (value.size)
+                memcpy(out + RECORD_BYTES + key.size, value.data, value.size);
+        commit->body.size += RECORD_BYTES + key.size + value.size;
+}
+
+Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value)
+{
+        CommitTable *entry = commit_find(commit, table);
+        assert(entry && !entry->dropped);
+        if (key.size > ENGINE_MAX_KEY_BYTES)
+                return status_new(ERR_LIMIT, "the key has %zu bytes, more than %d", key.size, ENGINE_MAX_KEY_BYTES);
+        TRY(record_reserve(commit, key.size, value.size));
+        Status st = table->ops->write_put(entry->write, 0, key, value);
+        if (st)
+                commit->broken = true;
+        else
+                record_add(commit, RECORD_PUT, table->id, key, value);
+        return st;
+}
+
+Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found)
+{
+        CommitTable *entry = commit_find(commit, table);
+        assert(entry && !entry->dropped);
+        if (key.size > ENGINE_MAX_KEY_BYTES) {
+                *ret_found = false;
+                return ST_OK;
+        }
+        TRY(record_reserve(commit, key.size, 0));
+        Status st = table->ops->write_delete(entry->write, 0, key, ret_found);
+        if (st)
+                commit->broken = true;
+        else if (*ret_found)
+                record_add(commit, RECORD_DELETE, table->id, key, BYTES_NONE);
+        return st;
+}
+
+Status commit_create_table(Commit *commit, uint64_t id, const char *engine, StoreTable **ret_table) NO_TSA
+{
+        Store *store = commit->store;
+        _cleanup_(store_table_unrefp) StoreTable *table = NULL;
+        Bytes name = BYTES_STR(engine);
+        TRY(record_reserve(commit, name.size, 0));
+        TRY(table_new(store, id, engine, &table));
+        atomic_store(&table->dropped, true); /* until it is in the catalog: unref then frees all of it */
+
+        /* In the catalog from now on, so that the id is taken; not visible before the commit. */
+        mutex_lock(&store->catalog_mu);
+        Status st = nummap_get(store->tables, id) ? status_new(ERR_EXISTS, "table %" PRIu64 " exists", id)
+                                                  : nummap_put(store->tables, id, table, NULL);
+        mutex_unlock(&store->catalog_mu);
+        if (st)
+                return st;
+        atomic_store(&table->dropped, false);
+        atomic_fetch_add(&table->refs, 1); /* the catalog's */
+
+        mutex_lock(&table->mu);
+        st = commit_join(commit, table, true);
+        if (st) {
+                mutex_unlock(&table->mu);
+                mutex_lock(&store->catalog_mu);
+                nummap_remove(store->tables, id);
+                mutex_unlock(&store->catalog_mu);
+                atomic_store(&table->dropped, true);
+                store_table_unref(table);
+                return st;
+        }
+        record_add(commit, RECORD_CREATE, id, name, BYTES_NONE);
+        *ret_table = take(table);
+        return ST_OK;
+}
+
+Status commit_drop_table(Commit *commit, StoreTable *table)
+{
+        CommitTable *entry = commit_find(commit, table);
+        assert(entry && !entry->dropped);
+        TRY(record_reserve(commit, 0, 0));
+        record_add(commit, RECORD_DROP, table->id, BYTES_NONE, BYTES_NONE);
+        entry->dropped = true;
+        return ST_OK;
+}
+
+Status commit_finish(Commit *commit, uint64_t *ret_position)
+{
+        Store *store = commit->store;
+        Status st = ST_OK;
+        uint64_t position;
+        if (commit->broken)
+                st = status_new(ERR_INVALID, "a change of this commit failed before");
+        if (st || commit->body.size == 0) {
+                *ret_position = wal_last(store->wal);
+                commit_abort(commit);
+                return st;
+        }
+        mutex_lock(&store->commit_mu); /* store I2: order of positions = order of publication */
+        st = wal_append(store->wal, BYTES(commit->body.data, commit->body.size), &position);
+        if (st) {
+                mutex_unlock(&store->commit_mu);
+                commit_abort(commit);
+                return st;
+        }
+        for (size_t i = 0; i < commit->table_count; i++) {
+                CommitTable *entry = &commit->tables[i];
+                StoreTable *table = entry->table;
+                if (entry->dropped) {
+                        table->ops->write_abort(entry->write);
+                        mutex_lock(&store->catalog_mu);
+                        nummap_remove(store->tables, table->id);
+                        mutex_unlock(&store->catalog_mu);
+                        atomic_store(&table->dropped, true);
+                        store_table_unref(table);
+                } else {
+                        table->ops->write_commit(entry->write, position);
+                        if (entry->created)
+                                atomic_store(&table->visible, true);
+                }
+        }
+        mutex_unlock(&store->commit_mu);
+        atomic_fetch_add_explicit(&store->commit_count, 1, memory_order_relaxed);
+        commit_end(commit);
+        *ret_position = position;
+        return ST_OK;
+}

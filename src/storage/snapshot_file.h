@@ -1,0 +1,34 @@
+/* snapshot_file.h - all tables at one position, in one file of checksummed blocks. Format: README.md in this folder.
+ * Threads: a writer or reader belongs to one thread. */
+#ifndef STORAGE_SNAPSHOT_FILE_H
+#define STORAGE_SNAPSHOT_FILE_H
+
+#include "os/os.h"
+
+#define SNAPSHOT_VERSION    1
+#define SNAPSHOT_NAME_BYTES 48
+
+void snapshot_file_name(uint64_t position, char out[SNAPSHOT_NAME_BYTES]);
+/* False if it is not such a name. */
+bool snapshot_file_parse(const char *name, uint64_t *ret_position);
+
+/* --- writing: open, (table, row*)*, finish. Nothing has the final name before finish succeeded. --- */
+typedef struct SnapshotWriter SnapshotWriter;
+MUST_USE Status snapshot_writer_open(OsDir *dir, uint64_t position, SnapshotWriter **ret_writer);
+MUST_USE Status snapshot_writer_table(SnapshotWriter *writer, uint64_t table_id, const char *engine);
+MUST_USE Status snapshot_writer_row(SnapshotWriter *writer, Bytes key, Bytes value);
+/* Syncs, renames, syncs the directory. */
+MUST_USE Status snapshot_writer_finish(SnapshotWriter *writer);
+/* Frees; removes the unfinished file, if any. NULL is fine; returns NULL. */
+SnapshotWriter *snapshot_writer_close(SnapshotWriter *writer);
+
+/* --- reading --- */
+typedef struct SnapshotVisitor {
+        void *ctx;
+        Status (*table)(void *ctx, uint64_t table_id, const char *engine);
+        Status (*row)(void *ctx, Bytes key, Bytes value); /* of the last table; ascending */
+} SnapshotVisitor;
+/* ERR_CORRUPT (names file and offset), ERR_VERSION; what was visited before is then worth nothing. */
+MUST_USE Status snapshot_file_read(OsDir *dir, uint64_t position, const SnapshotVisitor *visitor);
+
+#endif

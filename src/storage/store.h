@@ -1,0 +1,118 @@
+/* store.h - tables that survive: the commit log and the engines in step.
+ *
+ * A commit goes: locks of its tables -> changes applied to unpublished roots -> one frame appended to the log -> roots
+ * published -> locks released. It is visible then, durable when store_durable() has reached its position. Positions
+ * grow by one with each commit and never repeat; a position is also the token of feeds and of restores.
+ *
+ * Files in the data directory (formats: storage/README.md, storage/log/README.md):
+ *      LOCK  VERSION  log/<first position>-<generation>.log  snapshot-<position>
+ *
+ * Threads: everything from any thread unless said otherwise. Lock order: docs/locks.md. */
+#ifndef STORAGE_STORE_H
+#define STORAGE_STORE_H
+
+#include "storage/engine.h"
+
+#define STORE_FORMAT_VERSION 1
+
+typedef struct Store Store;
+typedef struct StoreTable StoreTable; /* counted */
+typedef struct Snapshot Snapshot;     /* a pinned root of one table */
+typedef struct Cursor Cursor;
+typedef struct Commit Commit;
+
+typedef struct StoreOptions {
+        Os *os;
+        const char *path;           /* data directory; created if absent */
+        size_t memory_max_bytes;    /* for the `memory` engine; 0 = none */
+        uint64_t log_segment_bytes; /* 0 = 64 MiB */
+        uint64_t log_budget_bytes;  /* log bytes that start a snapshot file; 0 = 256 MiB */
+        size_t log_tail_max_bytes;  /* appended and not yet synced; a commit waits beyond it; 0 = 64 MiB */
+        uint64_t soft_sync_ms;      /* soft commits are synced at the latest after this; 0 = 1000 */
+        bool background;            /* false: no snapshot thread and no timers (tests step by hand) */
+} StoreOptions;
+
+typedef struct StoreStats {
+        uint64_t last_position, durable_position, snapshot_position;
+        uint64_t log_bytes, log_segment_count, sync_count, commit_count;
+        uint64_t sync_ns_total, sync_ns_max;
+        uint64_t replayed_frames, replay_ns;
+        EngineStats engines;
+} StoreStats;
+
+/* Opens or creates, and replays the log. Nothing on disk changes when it fails with: ERR_BUSY (another process holds
+ * the directory), ERR_ACCESS, ERR_VERSION (written by a newer format), ERR_CORRUPT (names file and offset; a torn tail
+ * is not corruption). */
+MUST_USE Status store_open(const StoreOptions *options, Store **ret_store);
+/* Syncs and closes; NULL is fine. No snapshots, cursors or commits may be open. The error is what the last sync said.
+ */
+MUST_USE Status store_close(Store *store);
+void store_stats(Store *store, StoreStats *ret_stats);
+
+/* --- tables: numbered by the caller, who keeps names and settings in a table of its own --- */
+/* Calls `each` for every table, in order of id. */
+MUST_USE Status store_each_table(Store *store, Status (*each)(void *ctx, uint64_t id, const char *engine), void *ctx);
+StoreTable *store_table_ref(Store *store, uint64_t id); /* NULL if there is none (or it was dropped) */
+StoreTable *store_table_unref(StoreTable *table);       /* NULL is fine; returns NULL */
+uint64_t store_table_id(const StoreTable *table);
+bool store_table_dropped(const StoreTable *table);
+void store_table_stats(StoreTable *table, EngineStats *ret_stats);
+
+/* --- reading --- */
+/* ERR_NOT_FOUND if the table was dropped, ERR_LIMIT at 262 144 open snapshots. */
+MUST_USE Status store_pin(StoreTable *table, Snapshot **ret_snapshot);
+void store_unpin(Snapshot *snapshot); /* NULL is fine */
+uint64_t snapshot_version(Snapshot *snapshot);
+/* Bytes live until the snapshot is unpinned or `hold` is reset, whichever comes first. */
+MUST_USE Status snapshot_get(Snapshot *snapshot, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found);
+MUST_USE Status snapshot_count(Snapshot *snapshot, EngineRange range, uint64_t *ret_count);
+MUST_USE Status snapshot_nth(Snapshot *snapshot, uint64_t n, Arena *hold, Bytes *ret_key, Bytes *ret_value,
+                             bool *ret_found);
+MUST_USE Status cursor_open(Snapshot *snapshot, EngineRange range, bool descending, Cursor **ret_cursor);
+MUST_USE Status cursor_next(Cursor *cursor, Arena *hold, Bytes *ret_key, Bytes *ret_value, bool *ret_found);
+MUST_USE Status cursor_skip(Cursor *cursor, uint64_t n, uint64_t *ret_skipped);
+void cursor_close(Cursor *cursor); /* NULL is fine; before its snapshot is unpinned */
+
+/* --- writing: a commit changes any number of tables atomically --- */
+MUST_USE Status commit_begin(Store *store, Commit **ret_commit);
+/* Takes the writer lock of a table until the commit ends. Several: in order of id (asserted). ERR_NOT_FOUND if dropped.
+ */
+MUST_USE Status commit_lock(Commit *commit, StoreTable *table);
+/* Current row under the lock, own changes included; the value is copied into `hold`. ret_value and hold may both be
+ * NULL. */
+MUST_USE Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Bytes *ret_value,
+                           bool *ret_found);
+MUST_USE Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value);
+MUST_USE Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found);
+/* Creates a table; it can be locked and written in the same commit (through *ret_table, the caller's reference). */
+MUST_USE Status commit_create_table(Commit *commit, uint64_t id, const char *engine, StoreTable **ret_table);
+/* The table must be locked. */
+MUST_USE Status commit_drop_table(Commit *commit, StoreTable *table);
+/* Appends and publishes; frees the commit, whatever happens. A commit without changes takes no position: *ret_position
+ * is then the last one. On error nothing is visible and nothing will be after a restart; the error is ERR_IO,
+ * ERR_NO_SPACE ("the log cannot be written ..., writes are refused until it can") or ERR_NOMEM. */
+MUST_USE Status commit_finish(Commit *commit, uint64_t *ret_position);
+void commit_abort(Commit *commit); /* NULL is fine */
+
+/* --- durability --- */
+uint64_t store_durable(Store *store); /* every position up to here is synced */
+/* Asks for `position` to be made durable soon; returns at once. */
+void store_sync_soon(Store *store, uint64_t position);
+/* Waits until it is; the log's error if it cannot be. */
+MUST_USE Status store_sync(Store *store, uint64_t position);
+/* The log's present error, or ST_OK: for a caller whose position does not become durable. Caller owns it. */
+MUST_USE Status store_log_error(Store *store);
+/* Called from the log thread whenever store_durable() has advanced or the log has failed: must not block, and must not
+ * call the store. At most 64 watchers; returns a handle for store_unwatch. */
+typedef struct StoreWatch StoreWatch;
+MUST_USE Status store_watch(Store *store, void (*changed)(void *ctx), void *ctx, StoreWatch **ret_watch);
+void store_unwatch(StoreWatch *watch); /* after it returns, `changed` is not called again; NULL is fine */
+/* background = false: one round of the log: write and sync what there is, or one attempt to get over a failure. */
+MUST_USE Status store_step(Store *store);
+/* Writes a snapshot file now and cuts the log. */
+MUST_USE Status store_checkpoint(Store *store);
+/* What the last checkpoint, by the thread or by call, failed with; ST_OK if it did not. The thread tries again. Caller
+ * owns it. */
+MUST_USE Status store_checkpoint_error(Store *store);
+
+#endif
