@@ -1,0 +1,618 @@
+/* aggregate.c - terms that make one value of many: count, sum, avg, min, max, reduce, fold, distinct, contains. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "query/group_int.h"
+
+/* --- a value that is replaced again and again, often by one made of it: its bytes alternate between two buffers --- */
+
+typedef struct Kept {
+        Value value;
+        uint8_t *buffers[2];
+        size_t capacities[2];
+        unsigned current;
+} Kept;
+
+static void keep(Kept *kept, Arena *arena, Value v)
+{
+        unsigned next = !kept->current;
+        size_t size = value_encoded_size(v);
+        if (size > kept->capacities[next]) {
+                kept->capacities[next] = MAX(size, 2 * kept->capacities[next]);
+                kept->buffers[next] = arena_alloc(arena, kept->capacities[next]);
+        }
+        value_encode(v, kept->buffers[next]);
+        kept->value = value_decode(kept->buffers[next]);
+        kept->current = next;
+}
+
+/* --- accumulators --- */
+
+typedef struct Agg { /* what is to be computed */
+        const Term *term;
+        unsigned type; /* TermType */
+        const Func *func;
+        Arena *arena; /* for what accumulators keep */
+} Agg;
+
+struct Acc {
+        uint64_t count;
+        double sum;
+        bool has;
+        Kept row, key; /* min, max; reduce: row */
+};
+
+static Status add_compared(const Agg *agg, Env *env, Acc *acc, Value row)
+{
+        Value key = row;
+        if (agg->func)
+                TRY(func_call_datum(env, agg->func, &row, 1, &key));
+        if (acc->has) {
+                int order = value_compare(key, acc->key.value);
+                if (agg->type == TERM_MIN ? order >= 0 : order <= 0)
+                        return ST_OK;
+        }
+        acc->has = true;
+        keep(&acc->key, agg->arena, key);
+        keep(&acc->row, agg->arena, row);
+        return ST_OK;
+}
+
+static Status add_number(const Agg *agg, Env *env, Acc *acc, Value row)
+{
+        Value number = row;
+        if (agg->func)
+                TRY(func_call_datum(env, agg->func, &row, 1, &number));
+        TRY(expect_type(env, agg->term, number, V_NUMBER));
+        acc->sum += number.number;
+        acc->count++;
+        return ST_OK;
+}
+
+static Status acc_add(const Agg *agg, Env *env, Acc *acc, Value row)
+{
+        Status st = ST_OK;
+        bool counts = true;
+        switch (agg->type) {
+        case TERM_COUNT:
+                if (agg->func)
+                        TRY(func_filter(env, agg->func, row, false, &counts));
+                acc->count += counts;
+                return ST_OK;
+        case TERM_SUM:
+        case TERM_AVG: st = add_number(agg, env, acc, row); break;
+        default: st = add_compared(agg, env, acc, row); break;
+        }
+        (void)status_missing(&st); /* a row without the field, or with null in it, does not take part */
+        return st;
+}
+
+/* One batch. Reduce keeps its value only at the end of the batch: in between it lives with the rows. */
+static Status acc_add_rows(const Agg *agg, Env *env, Acc *acc, const Value *rows, size_t count)
+{
+        if (agg->type != TERM_REDUCE) {
+                for (size_t i = 0; i < count; i++) {
+                        ArenaMark mark = arena_mark(env->arena);
+                        TRY(acc_add(agg, env, acc, rows[i]));
+                        arena_rewind(env->arena, mark);
+                }
+                return ST_OK;
+        }
+        if (count == 0)
+                return ST_OK;
+        Value pair[2] = {acc->has ? acc->row.value : rows[0]};
+        for (size_t i = !acc->has; i < count; i++) {
+                pair[1] = rows[i];
+                TRY(func_call_datum(env, agg->func, pair, 2, &pair[0]));
+        }
+        acc->has = true;
+        keep(&acc->row, agg->arena, pair[0]);
+        return ST_OK;
+}
+
+static Status finish_number(const Agg *agg, Env *env, double number, Value *ret)
+{
+        if (!isfinite(number))
+                return fail(env, agg->term, ERR_LOGIC, "Non-finite number: %s",
+                            isnan(number) ? "nan"
+                            : number > 0  ? "inf"
+                                          : "-inf");
+        *ret = value_number(number);
+        return ST_OK;
+}
+
+static Status acc_finish(const Agg *agg, Env *env, const Acc *acc, Value *ret)
+{
+        const char *name = agg->type == TERM_MIN ? "min" : "max";
+        switch (agg->type) {
+        case TERM_COUNT: *ret = value_number((double)acc->count); return ST_OK;
+        case TERM_SUM: return finish_number(agg, env, acc->sum, ret);
+        case TERM_AVG:
+                if (acc->count)
+                        return finish_number(agg, env, acc->sum / (double)acc->count, ret);
+                return fail(env, agg->term, ERR_NON_EXISTENCE,
+                            "Cannot take the average of an empty stream.  (If you passed `avg` a field name, it may be "
+                            "that no "
+                            "elements of the stream had that field.)");
+        case TERM_REDUCE:
+                if (!acc->has)
+                        return fail(env, func_term(agg->func), ERR_NON_EXISTENCE,
+                                    "Cannot reduce over an empty stream.");
+                break;
+        default:
+                if (!acc->has)
+                        return fail(env, agg->term, ERR_NON_EXISTENCE,
+                                    "Cannot take the %s of an empty stream.  (If you passed `%s` a field name, it may "
+                                    "be that no "
+                                    "elements of the stream had that field.)",
+                                    name, name);
+        }
+        *ret = acc->row.value;
+        return ST_OK;
+}
+
+/* --- running them --- */
+
+static Status count_func(Args *args, Func **ret)
+{
+        Val val;
+        Value value;
+        TRY(args_val(args, 1, &val));
+        if (val.kind == VAL_FUNC) {
+                *ret = val.func;
+                return ST_OK;
+        }
+        TRY(val_as_datum(args->env, &val, &value));
+        *ret = func_equals(args->env, args->term, value);
+        return ST_OK;
+}
+
+static Status agg_begin(Args *args, Agg *ret)
+{
+        Func *func = NULL;
+        *ret = (Agg){.term = args->term, .type = args->term->type, .arena = args->env->arena};
+        if (args->count > 1) {
+                if (ret->type == TERM_COUNT)
+                        TRY(count_func(args, &func));
+                else
+                        TRY(args_func(args, 1, ret->type == TERM_REDUCE ? SHORTCUT_NONE : SHORTCUT_GET_FIELD, &func));
+        }
+        ret->func = func;
+        return ST_OK;
+}
+
+static Status agg_stream(const Agg *agg, Env *env, Stream *stream, Value *ret)
+{
+        Acc acc = {0};
+        bool known = false;
+        TRY(stream_check_finite(stream, env));
+        if (agg->type == TERM_COUNT && !agg->func && stream->ops->count && !stream->done) {
+                TRY(stream->ops->count(stream, env, &acc.count, &known));
+                if (known)
+                        return acc_finish(agg, env, &acc, ret);
+        }
+        _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
+        Arena *outer = env->arena;
+        BatchKind kind = env->batch_kind;
+        for (bool end = false; !end;) {
+                ValueVec rows = {0};
+                env->batch_kind = BATCH_TERMINAL;
+                Status st = stream_next(stream, env, &scratch->arena, STREAM_CHUNK, &rows, &end);
+                env->batch_kind = kind;
+                TRY(st);
+                env->arena = &scratch->arena;
+                st = acc_add_rows(agg, env, &acc, rows.items, rows.count);
+                env->arena = outer;
+                TRY(st);
+                arena_reset(&scratch->arena);
+        }
+        return acc_finish(agg, env, &acc, ret);
+}
+
+Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bool *ret_done)
+{
+        switch (term->type) {
+        case TERM_COUNT:
+        case TERM_SUM:
+        case TERM_AVG:
+        case TERM_MIN:
+        case TERM_MAX:
+        case TERM_REDUCE: break;
+        default: *ret_done = false; return ST_OK;
+        }
+        *ret_done = !term->opt_count;
+        if (!*ret_done)
+                return ST_OK;
+
+        Args args;
+        Agg agg;
+        GroupTable table;
+        Groups *result = arena_new(env->arena, Groups);
+        TRY(stream_check_finite(groups->source, env));
+        TRY(args_begin(env, term, &args));
+        TRY(agg_begin(&args, &agg));
+        group_table_init(&table, env->arena);
+        _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
+        Arena *outer = env->arena;
+        for (bool end = false; !end;) {
+                GroupBatch batch;
+                TRY(groups_next(groups, env, &scratch->arena, &batch, &end));
+                for (size_t i = 0; i < batch.table.count; i++) {
+                        const GroupEntry *from = &batch.table.entries[i];
+                        bool is_new;
+                        if (from->rows.count == 0)
+                                continue;
+                        GroupEntry *to = group_table_find(&table, from->key, &is_new);
+                        if (is_new)
+                                to->acc = arena_new(outer, Acc);
+                        env->arena = &scratch->arena;
+                        Status st = acc_add_rows(&agg, env, to->acc, from->rows.items, from->rows.count);
+                        env->arena = outer;
+                        TRY(st);
+                }
+                arena_reset(&scratch->arena);
+                if (table.count > env->array_limit)
+                        return fail(env, term, ERR_RESOURCE, "Too many groups (> %zu).", env->array_limit);
+        }
+        /* A group none of whose rows took part is no group. */
+        size_t count = 0;
+        for (size_t i = 0; i < table.count; i++) {
+                const Acc *acc = table.entries[i].acc;
+                if (term->type == TERM_COUNT ? acc->count == 0 : !acc->has && acc->count == 0)
+                        continue;
+                table.entries[count] = table.entries[i];
+                TRY(acc_finish(&agg, env, acc, &table.entries[count].value));
+                count++;
+        }
+        table.count = count;
+        group_table_finish(&table, result);
+        *ret = (Val){.kind = VAL_GROUPED, .term = term, .groups = result};
+        return ST_OK;
+}
+
+/* --- count, sum, avg, reduce --- */
+
+/* Strings, binaries and objects have a size, too. */
+static bool datum_size(Value v, double *ret_size)
+{
+        if (value_is(v, V_BINARY) || value_is_object(v)) {
+                *ret_size = (double)v.size;
+                return true;
+        }
+        if (!value_is(v, V_STRING))
+                return false;
+        size_t codepoints = 0;
+        for (size_t i = 0; i < v.size; i++)
+                codepoints += ((uint8_t)v.text[i] & 0xC0) != 0x80;
+        *ret_size = (double)codepoints;
+        return true;
+}
+
+static Status term_count(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Agg agg;
+        Val val;
+        Stream *stream;
+        Value count;
+        double size;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &val));
+        if (args.count == 1 && val_is_datum(&val) && datum_size(val.datum, &size)) {
+                *ret = val_datum(term, value_number(size));
+                return ST_OK;
+        }
+        TRY(agg_begin(&args, &agg));
+        TRY(val_as_stream(env, &val, &stream));
+        TRY(agg_stream(&agg, env, stream, &count));
+        *ret = val_datum(term, count);
+        return ST_OK;
+}
+
+static const char *agg_name(const Term *term)
+{
+        switch (term->type) {
+        case TERM_SUM: return "sum";
+        case TERM_AVG: return "avg";
+        case TERM_MIN: return "min";
+        default: return "max";
+        }
+}
+
+/* min and max by the primary key: the first row in that order. */
+static Status first_by_key(Env *env, const Term *term, TableVal *table, Val *ret)
+{
+        TableVal *slice = arena_alloc(env->arena, sizeof *slice);
+        ValueVec rows = {0};
+        bool end;
+        *slice = *table;
+        slice->order = term->type == TERM_MIN ? 1 : -1;
+        TRY(stream_next(stream_of_table(env, term, slice), env, env->arena, 1, &rows, &end));
+        if (rows.count == 0)
+                return fail(env, term, ERR_NON_EXISTENCE, "`%s` found no entries in the specified index.",
+                            agg_name(term));
+        *ret = val_row(term, table, rows.items[0]);
+        return ST_OK;
+}
+
+static Status term_sum(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Agg agg;
+        Val val, index;
+        Stream *stream;
+        Value result;
+        bool has_index;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &val));
+        TRY(opt_val(env, term, "index", &index, &has_index));
+        TRY(agg_begin(&args, &agg));
+        bool ordered = term->type == TERM_MIN || term->type == TERM_MAX;
+        if (has_index && agg.func)
+                return fail(env, term, ERR_LOGIC, "Cannot provide both a function and an index to %s.", agg_name(term));
+        if (has_index || (ordered && !agg.func && val.kind == VAL_TABLE)) {
+                TableVal *table;
+                TRY(val_as_table(env, &val, &table));
+                if (!ordered)
+                        return fail(env, term, ERR_LOGIC, "Cannot call %s on an index.", agg_name(term));
+                if (has_index)
+                        TRY(opt_index(env, term, table, &has_index));
+                return first_by_key(env, term, table, ret);
+        }
+        TRY(val_as_stream(env, &val, &stream));
+        TRY(agg_stream(&agg, env, stream, &result));
+        *ret = val_datum(term, result);
+        return ST_OK;
+}
+
+static Status term_reduce(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Agg agg;
+        Stream *stream;
+        Value result;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &stream));
+        TRY(agg_begin(&args, &agg));
+        TRY(agg_stream(&agg, env, stream, &result));
+        *ret = val_datum(term, result);
+        return ST_OK;
+}
+
+/* --- fold --- */
+
+typedef struct FoldStream {
+        Stream stream;
+        Stream *source;
+        const Func *func, *emit, *final_emit;
+        Arena *arena; /* keeps the accumulator */
+        Kept state;
+        bool source_done;
+} FoldStream;
+
+static Status emit_rows(FoldStream *self, Env *env, const Func *func, const Value *values, size_t count,
+                        ValueVec *batch)
+{
+        Value rows;
+        TRY(func_call_datum(env, func, values, count, &rows));
+        TRY(expect_type(env, func_term(func), rows, V_ARRAY));
+        for (size_t i = 0; i < value_count(rows); i++)
+                vec_add(batch, env->arena, value_at(rows, i));
+        return ST_OK;
+}
+
+static Status fold_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        FoldStream *self = (FoldStream *)stream;
+        while (batch->count == 0 && !self->source_done) {
+                ValueVec rows = {0};
+                TRY(stream_next(self->source, env, out, want, &rows, &self->source_done));
+                /* What is emitted may hold the accumulator, so a copy of it that lives as long as the batch. */
+                Value state = value_copy(self->state.value, out);
+                for (size_t i = 0; i < rows.count; i++) {
+                        Value values[3] = {state, rows.items[i]};
+                        TRY(func_call_datum(env, self->func, values, 2, &values[2]));
+                        TRY(emit_rows(self, env, self->emit, values, 3, batch));
+                        state = values[2];
+                }
+                keep(&self->state, self->arena, state);
+        }
+        if (self->source_done && !stream->done) {
+                Value state = value_copy(self->state.value, out);
+                if (self->final_emit)
+                        TRY(emit_rows(self, env, self->final_emit, &state, 1, batch));
+                *ret_end = true;
+        }
+        return ST_OK;
+}
+
+static const StreamOps fold_ops = {.next = fold_next};
+
+static Status opt_func(Env *env, const Term *term, const char *name, const Func **ret)
+{
+        Val val;
+        bool present;
+        Func *func = NULL;
+        TRY(opt_val(env, term, name, &val, &present));
+        if (present)
+                TRY(val_to_func(env, &val, SHORTCUT_CONSTANT, &func));
+        *ret = func;
+        return ST_OK;
+}
+
+static Status term_fold(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *source;
+        Value base;
+        Func *func;
+        const Func *emit, *final_emit;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &source));
+        TRY(args_datum(&args, 1, &base));
+        TRY(args_func(&args, 2, SHORTCUT_CONSTANT, &func));
+        TRY(opt_func(env, term, "emit", &emit));
+        TRY(opt_func(env, term, "final_emit", &final_emit));
+        if (emit) {
+                FoldStream *self = arena_new(env->arena, FoldStream);
+                self->stream = (Stream){.ops = &fold_ops,
+                                        .term = term,
+                                        .ordered = true,
+                                        .is_array = source->is_array,
+                                        .infinite = source->infinite};
+                self->source = source;
+                self->func = func;
+                self->emit = emit;
+                self->final_emit = final_emit;
+                self->arena = stream_arena(env);
+                keep(&self->state, self->arena, base);
+                return val_of_stream(env, term, &self->stream, ret);
+        }
+        TRY(stream_check_finite(source, env));
+        Kept state = {0};
+        keep(&state, env->arena, base);
+        _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
+        Arena *outer = env->arena;
+        for (bool end = false; !end;) {
+                ValueVec rows = {0};
+                TRY(stream_next(source, env, &scratch->arena, STREAM_CHUNK, &rows, &end));
+                Value pair[2] = {state.value};
+                Status st = ST_OK;
+                env->arena = &scratch->arena;
+                for (size_t i = 0; !st && i < rows.count; i++) {
+                        pair[1] = rows.items[i];
+                        st = func_call_datum(env, func, pair, 2, &pair[0]);
+                }
+                env->arena = outer;
+                TRY(st);
+                keep(&state, outer, pair[0]);
+                arena_reset(&scratch->arena);
+        }
+        *ret = val_datum(term, state.value);
+        return ST_OK;
+}
+
+/* --- distinct --- */
+
+static Status add_distinct(void *ctx, Env *env, Value row, bool *ret_stop)
+{
+        GroupTable *table = ctx;
+        bool is_new;
+        (void)env;
+        (void)ret_stop;
+        group_table_find(table, row, &is_new);
+        return ST_OK;
+}
+
+static Status take_key(void *ctx, Env *env, Value row, ValueVec *out)
+{
+        const TableVal *table = ctx;
+        vec_add(out, env->arena, value_get(row, table->info->primary_key));
+        return ST_OK;
+}
+
+/* On the primary key every row and every key is distinct already. */
+static Status distinct_table(Env *env, const Term *term, TableVal *table, bool by_index, Val *ret)
+{
+        TableVal *slice = arena_alloc(env->arena, sizeof *slice);
+        *slice = *table;
+        if (!slice->order)
+                slice->order = 1;
+        Stream *rows = stream_of_table(env, term, slice);
+        rows->table = NULL;
+        *ret = val_stream(term, by_index ? stream_transform(env, term, rows, take_key, slice, false) : rows);
+        return ST_OK;
+}
+
+static Status term_distinct(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val val;
+        Stream *stream;
+        bool by_index = false;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &val));
+        if (val.kind == VAL_TABLE || val.kind == VAL_TABLE_SLICE) {
+                TRY(opt_index(env, term, val.table, &by_index));
+                return distinct_table(env, term, val.table, by_index, ret);
+        }
+        Val index;
+        TRY(opt_val(env, term, "index", &index, &by_index));
+        if (by_index)
+                return fail(env, term, ERR_LOGIC, "Can only perform an indexed distinct on a TABLE.");
+        TRY(val_as_stream(env, &val, &stream));
+        TRY(stream_check_finite(stream, env));
+        GroupTable table;
+        Groups sorted = {0};
+        group_table_init(&table, env->arena);
+        TRY(stream_each(stream, env, add_distinct, &table));
+        group_table_finish(&table, &sorted);
+        Value *items = arena_array(env->arena, Value, sorted.count);
+        for (size_t i = 0; i < sorted.count; i++)
+                items[i] = sorted.entries[i].key;
+        return sorted_result(env, term, NULL, value_array(items, sorted.count), ret);
+}
+
+/* --- contains --- */
+
+typedef struct Wanted {
+        Value *values;
+        Func **funcs; /* NULL where a value is wanted */
+        bool *found;
+        size_t count, left;
+} Wanted;
+
+/* A row stands for one of the wanted values and for one of the wanted predicates at most. */
+static Status find_wanted(void *ctx, Env *env, Value row, bool *ret_stop)
+{
+        Wanted *wanted = ctx;
+        bool value_found = false, func_found = false;
+        for (size_t i = 0; i < wanted->count; i++) {
+                bool found = false;
+                if (wanted->found[i] || (wanted->funcs[i] ? func_found : value_found))
+                        continue;
+                if (wanted->funcs[i]) {
+                        TRY(func_filter(env, wanted->funcs[i], row, false, &found));
+                        func_found = found;
+                } else {
+                        found = value_found = value_equal(wanted->values[i], row);
+                }
+                wanted->found[i] = found;
+                wanted->left -= found;
+        }
+        *ret_stop = wanted->left == 0;
+        return ST_OK;
+}
+
+static Status term_contains(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *stream;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &stream));
+        size_t count = args.count - 1;
+        Wanted wanted = {.values = arena_array(env->arena, Value, count),
+                         .funcs = arena_array(env->arena, Func *, count),
+                         .found = arena_zalloc(env->arena, count ? count : 1),
+                         .count = count,
+                         .left = count};
+        for (size_t i = 0; i < count; i++) {
+                Val val;
+                TRY(args_val(&args, i + 1, &val));
+                wanted.funcs[i] = val.kind == VAL_FUNC ? val.func : NULL;
+                if (!wanted.funcs[i])
+                        TRY(val_as_datum(env, &val, &wanted.values[i]));
+        }
+        if (count)
+                TRY(stream_each(stream, env, find_wanted, &wanted));
+        *ret = val_datum(term, value_bool(wanted.left == 0));
+        return ST_OK;
+}
+
+static const TermEval list[] = {
+        {TERM_COUNT, term_count, true}, {TERM_SUM, term_sum, true},           {TERM_AVG, term_sum, true},
+        {TERM_MIN, term_sum, true},     {TERM_MAX, term_sum, true},           {TERM_REDUCE, term_reduce, true},
+        {TERM_FOLD, term_fold, true},   {TERM_DISTINCT, term_distinct, true}, {TERM_CONTAINS, term_contains, true},
+        {TERM_GROUP, term_group, true}, {TERM_UNGROUP, term_ungroup, false},
+};
+const TermList terms_aggregate = {list, ELEMENTS(list)};

@@ -1,0 +1,396 @@
+/* group.c - groups: lazily as a stream with the functions that group it, or made: a sorted table of (group, datum).
+ *
+ *      group() -> lazy --row-by-row terms (map, filter, pluck ...)--> lazy, the terms remembered
+ *                  |---aggregations--> made, one pass, nothing kept but the accumulators (aggregate.c)
+ *                  '---anything else--> made (every group's rows as an array), the term applied to each
+ *      made --any term--> made
+ * A group that has no rows left is no group any more. */
+#include <stdlib.h>
+
+#include "query/group_int.h"
+
+/* --- the table of groups being made: open addressing over the entries --- */
+
+void group_table_init(GroupTable *table, Arena *arena)
+{
+        *table = (GroupTable){.arena = arena};
+}
+
+static void group_table_grow(GroupTable *table)
+{
+        size_t slots = table->slot_count ? 2 * table->slot_count : 64;
+        table->slots = arena_array(table->arena, uint32_t, slots);
+        memset(table->slots, 0, slots * sizeof *table->slots);
+        table->slot_count = slots;
+        for (size_t i = 0; i < table->count; i++) {
+                size_t at = table->entries[i].hash & (slots - 1);
+                while (table->slots[at])
+                        at = (at + 1) & (slots - 1);
+                table->slots[at] = (uint32_t)i + 1;
+        }
+}
+
+GroupEntry *group_table_find(GroupTable *table, Value key, bool *ret_new)
+{
+        uint64_t hash = value_hash(key);
+        if (table->slot_count) {
+                for (size_t at = hash & (table->slot_count - 1); table->slots[at];
+                     at = (at + 1) & (table->slot_count - 1)) {
+                        GroupEntry *entry = &table->entries[table->slots[at] - 1];
+                        if (entry->hash == hash && value_equal(entry->key, key)) {
+                                *ret_new = false;
+                                return entry;
+                        }
+                }
+        }
+        if (table->count == table->capacity) {
+                size_t capacity = table->capacity ? 2 * table->capacity : 32;
+                GroupEntry *entries = arena_array(table->arena, GroupEntry, capacity);
+                if (table->count)
+                        memcpy(entries, table->entries, table->count * sizeof *entries);
+                table->entries = entries;
+                table->capacity = capacity;
+        }
+        table->entries[table->count++] = (GroupEntry){.key = value_copy(key, table->arena), .hash = hash};
+        if (2 * table->count > table->slot_count) {
+                group_table_grow(table);
+        } else {
+                size_t at = hash & (table->slot_count - 1);
+                while (table->slots[at])
+                        at = (at + 1) & (table->slot_count - 1);
+                table->slots[at] = (uint32_t)table->count;
+        }
+        *ret_new = true;
+        return &table->entries[table->count - 1];
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+        return value_compare(((const GroupEntry *)a)->key, ((const GroupEntry *)b)->key);
+}
+
+void group_table_finish(GroupTable *table, Groups *groups)
+{
+        if (table->count)
+                qsort(table->entries, table->count, sizeof *table->entries, compare_entries);
+        groups->made = true;
+        groups->entries = table->entries;
+        groups->count = table->count;
+}
+
+/* --- grouping rows --- */
+
+bool groups_lazy(const Groups *groups)
+{
+        return !groups->made;
+}
+
+static Status add_to_group(GroupBatch *batch, Env *env, Value key, Value row)
+{
+        bool is_new;
+        TRY(env_poll(env));
+        TRY(check_depth(env, env->current, key));
+        GroupEntry *entry = group_table_find(&batch->table, key, &is_new);
+        vec_add(&entry->rows, env->arena, row);
+        return ST_OK;
+}
+
+/* `multi`: an array stands for each of its elements; several together for every combination. */
+static Status add_combinations(GroupBatch *batch, Env *env, const Value *keys, Value *chosen, size_t count, size_t at,
+                               Value row)
+{
+        if (at == count) {
+                Value *instance = chosen;
+                if (count > 1) {
+                        instance = arena_array(env->arena, Value, count);
+                        memcpy(instance, chosen, count * sizeof *instance);
+                }
+                return add_to_group(batch, env, count == 1 ? chosen[0] : value_array(instance, count), row);
+        }
+        size_t choices = value_is(keys[at], V_ARRAY) ? value_count(keys[at]) : 1;
+        for (size_t i = 0; i < MAX(choices, (size_t)1); i++) {
+                chosen[at] = !value_is(keys[at], V_ARRAY) ? keys[at]
+                             : choices == 0               ? value_null()
+                                                          : value_at(keys[at], i);
+                TRY(add_combinations(batch, env, keys, chosen, count, at + 1, row));
+        }
+        return ST_OK;
+}
+
+static Status group_row(const Groups *groups, Env *env, GroupBatch *batch, Value row)
+{
+        Value *keys = arena_array(env->arena, Value, groups->func_count);
+        for (size_t i = 0; i < groups->func_count; i++) {
+                Status st = func_call_datum(env, groups->funcs[i], &row, 1, &keys[i]);
+                if (status_missing(&st))
+                        keys[i] = value_null();
+                TRY(st);
+        }
+        if (groups->multi) {
+                Value *chosen = arena_array(env->arena, Value, groups->func_count);
+                return add_combinations(batch, env, keys, chosen, groups->func_count, 0, row);
+        }
+        return add_to_group(batch, env, groups->func_count == 1 ? keys[0] : value_array(keys, groups->func_count), row);
+}
+
+/* Applies a term to one group: its first argument is the group's value. */
+static Status apply_one(Env *env, const Term *term, TermFn fn, Value value, Val *ret)
+{
+        Val arg0 = val_datum(term->args[0], value);
+        const Term *outer = env->current;
+        env->injected = &arg0;
+        env->injected_term = term;
+        env->current = term;
+        Status st = fn(env, term, ret);
+        env->current = outer;
+        env->injected_term = NULL;
+        return st;
+}
+
+static Status apply_pending(const Groups *groups, Env *env, ValueVec *rows)
+{
+        Frame *outer = env->frame;
+        Status st = ST_OK;
+        for (const Pending *pending = groups->pending; !st && pending && rows->count; pending = pending->next) {
+                Val val;
+                Value array;
+                env->frame = pending->frame;
+                Value before = value_array(rows->items, rows->count);
+                st = check_depth(env, pending->term, before);
+                if (!st)
+                        st = apply_one(env, pending->term, pending->fn, before, &val);
+                if (!st)
+                        st = val_to_array(env, &val, &array);
+                if (!st)
+                        st = expect_type(env, pending->term, array, V_ARRAY);
+                if (st)
+                        break;
+                *rows = (ValueVec){0};
+                for (size_t i = 0; i < value_count(array); i++)
+                        vec_add(rows, env->arena, value_at(array, i));
+        }
+        env->frame = outer;
+        return st;
+}
+
+Status groups_next(Groups *groups, Env *env, Arena *out, GroupBatch *batch, bool *ret_end)
+{
+        ValueVec rows = {0};
+        BatchKind kind = env->batch_kind;
+        group_table_init(&batch->table, out);
+        env->batch_kind = BATCH_TERMINAL;
+        Status st = stream_next(groups->source, env, out, STREAM_CHUNK, &rows, ret_end);
+        env->batch_kind = kind;
+        Arena *outer = env->arena;
+        env->arena = out;
+        for (size_t i = 0; !st && i < rows.count; i++)
+                st = group_row(groups, env, batch, rows.items[i]);
+        for (size_t i = 0; !st && i < batch->table.count; i++)
+                st = apply_pending(groups, env, &batch->table.entries[i].rows);
+        env->arena = outer;
+        return st;
+}
+
+Status groups_make(Env *env, Groups *groups)
+{
+        if (groups->made)
+                return ST_OK;
+        GroupTable table;
+        size_t total = 0;
+        TRY(stream_check_finite(groups->source, env));
+        group_table_init(&table, env->arena);
+        for (bool end = false; !end;) {
+                GroupBatch batch;
+                TRY(groups_next(groups, env, env->arena, &batch, &end));
+                for (size_t i = 0; i < batch.table.count; i++) {
+                        const GroupEntry *from = &batch.table.entries[i];
+                        bool is_new;
+                        if (from->rows.count == 0)
+                                continue;
+                        GroupEntry *to = group_table_find(&table, from->key, &is_new);
+                        for (size_t j = 0; j < from->rows.count; j++)
+                                vec_add(&to->rows, env->arena, from->rows.items[j]);
+                        total += from->rows.count;
+                }
+                if (total > env->array_limit)
+                        return fail(env, NULL, ERR_RESOURCE,
+                                    "Grouped data over size limit `%zu`.  Try putting a reduction (like `.reduce` or "
+                                    "`.count`) on "
+                                    "the end.",
+                                    env->array_limit);
+        }
+        for (size_t i = 0; i < table.count; i++) {
+                table.entries[i].value = value_array(table.entries[i].rows.items, table.entries[i].rows.count);
+                TRY(check_depth(env, groups->term, table.entries[i].value));
+        }
+        group_table_finish(&table, groups);
+        return ST_OK;
+}
+
+/* --- terms on groups --- */
+
+static bool row_by_row(const Term *term)
+{
+        switch (term->type) {
+        case TERM_MAP: return term->arg_count == 2 && !term->has_args_splice;
+        case TERM_BRACKET: return term->args[1]->type == TERM_DATUM && value_is(term->args[1]->datum, V_STRING);
+        case TERM_FILTER:
+        case TERM_DIFFERENCE:
+        case TERM_CONCAT_MAP:
+        case TERM_PLUCK:
+        case TERM_WITHOUT:
+        case TERM_MERGE:
+        case TERM_HAS_FIELDS:
+        case TERM_WITH_FIELDS:
+        case TERM_GET_FIELD:
+        case TERM_ZIP: return true;
+        default: return false;
+        }
+}
+
+static Val val_groups(const Term *term, Groups *groups)
+{
+        return (Val){.kind = VAL_GROUPED, .term = term, .groups = groups};
+}
+
+static void remember(Env *env, Groups *groups, const Term *term, TermFn fn)
+{
+        Pending *pending = arena_new(env->arena, Pending), **last = &groups->pending;
+        *pending = (Pending){.term = term, .fn = fn, .frame = env->frame};
+        while (*last)
+                last = &(*last)->next;
+        *last = pending;
+}
+
+Status groups_apply(Env *env, const Term *term, TermFn fn, Val *arg0, Val *ret)
+{
+        Groups *groups = arg0->groups;
+        if (!groups->made) {
+                if (term->type == TERM_GROUP)
+                        return fail(env, term, ERR_LOGIC,
+                                    "Cannot call `group` on the output of `group` (did you mean to `ungroup`?).");
+                if (row_by_row(term)) {
+                        remember(env, groups, term, fn);
+                        *ret = val_groups(term, groups);
+                        return ST_OK;
+                }
+                bool done;
+                TRY(groups_aggregate(env, term, groups, ret, &done));
+                if (done)
+                        return ST_OK;
+                TRY(groups_make(env, groups));
+        }
+        Groups *result = arena_new(env->arena, Groups);
+        *result = (Groups){.made = true, .count = groups->count};
+        result->entries = arena_array(env->arena, GroupEntry, groups->count);
+        for (size_t i = 0; i < groups->count; i++) {
+                Val val;
+                result->entries[i] = groups->entries[i];
+                TRY(apply_one(env, term, fn, groups->entries[i].value, &val));
+                TRY(val_as_datum(env, &val, &result->entries[i].value));
+        }
+        *ret = val_groups(term, result);
+        return ST_OK;
+}
+
+Status groups_call(Env *env, const Term *term, Groups *groups, const Func *func, Value *values, size_t count, Val *ret)
+{
+        TRY(groups_make(env, groups));
+        Groups *result = arena_new(env->arena, Groups);
+        *result = (Groups){.made = true, .count = groups->count};
+        result->entries = arena_array(env->arena, GroupEntry, groups->count);
+        for (size_t i = 0; i < groups->count; i++) {
+                result->entries[i] = groups->entries[i];
+                values[0] = groups->entries[i].value;
+                TRY(func_call_datum(env, func, values, count, &result->entries[i].value));
+        }
+        *ret = val_groups(term, result);
+        return ST_OK;
+}
+
+Value groups_datum(Env *env, const Groups *groups)
+{
+        Value *pairs = arena_array(env->arena, Value, groups->count);
+        for (size_t i = 0; i < groups->count; i++) {
+                Value *pair = arena_array(env->arena, Value, 2);
+                pair[0] = groups->entries[i].key;
+                pair[1] = groups->entries[i].value;
+                pairs[i] = value_array(pair, 2);
+        }
+        Field *fields = arena_array(env->arena, Field, 2);
+        fields[0] = (Field){BYTES_STR("$reql_type$"), value_str("GROUPED_DATA")};
+        fields[1] = (Field){BYTES_STR("data"), value_array(pairs, groups->count)};
+        return value_object_sorted(fields, 2);
+}
+
+Status groups_array(Env *env, Groups *groups, Value *ret)
+{
+        TRY(groups_make(env, groups));
+        Value *items = arena_array(env->arena, Value, groups->count);
+        for (size_t i = 0; i < groups->count; i++) {
+                Field *fields = arena_array(env->arena, Field, 2);
+                fields[0] = (Field){BYTES_STR("group"), groups->entries[i].key};
+                fields[1] = (Field){BYTES_STR("reduction"), groups->entries[i].value};
+                items[i] = value_object_sorted(fields, 2);
+        }
+        *ret = value_array(items, groups->count);
+        return check_depth(env, env->current, *ret);
+}
+
+/* --- group and ungroup --- */
+
+static Status index_func(Env *env, const Term *term, const Val *source, Func **ret, bool *ret_present)
+{
+        TableVal *table;
+        Val index;
+        TRY(opt_val(env, term, "index", &index, ret_present));
+        if (!*ret_present)
+                return ST_OK;
+        TRY(val_as_table(env, source, &table));
+        TRY(opt_index(env, term, table, ret_present));
+        Val key = val_datum(term, value_string(table->info->primary_key));
+        return val_to_func(env, &key, SHORTCUT_GET_FIELD, ret);
+}
+
+Status term_group(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val source;
+        bool has_index, multi = false, present;
+        TRY(args_begin(env, term, &args));
+        Groups *groups = arena_new(env->arena, Groups);
+        groups->term = term;
+        groups->funcs = arena_array(env->arena, Func *, args.count);
+        for (size_t i = 1; i < args.count; i++)
+                TRY(args_func(&args, i, SHORTCUT_GET_FIELD, &groups->funcs[groups->func_count++]));
+        TRY(args_val(&args, 0, &source));
+        TRY(index_func(env, term, &source, &groups->funcs[groups->func_count], &has_index));
+        groups->func_count += has_index;
+        TRY(val_as_stream(env, &source, &groups->source));
+        if (groups->func_count == 0)
+                return fail(env, term, ERR_LOGIC, "Cannot group by nothing.");
+        Val option;
+        TRY(opt_val(env, term, "multi", &option, &present));
+        if (present)
+                TRY(val_as_bool(env, &option, &multi));
+        groups->multi = multi;
+        *ret = val_groups(term, groups);
+        return ST_OK;
+}
+
+Status term_ungroup(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val val;
+        Value array;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &val));
+        if (val.kind != VAL_GROUPED) {
+                Bytes shown = val_print(env, &val, false);
+                return fail(env, val.term, ERR_LOGIC, "Expected type GROUPED_DATA but found %s:\n%.*s",
+                            val_kind_name(&val), (int)shown.size, (const char *)shown.data);
+        }
+        TRY(groups_array(env, val.groups, &array));
+        *ret = val_datum(term, array);
+        return ST_OK;
+}

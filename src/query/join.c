@@ -1,0 +1,280 @@
+/* join.c - inner_join, outer_join, eq_join: for each row on the left, the rows on the right that go with it.
+ *
+ * What joins give is copied into the batch: the left rows and the right side's stream live in arenas of the join, which
+ * are reset as it goes on, so that a join of two large tables holds one batch of each and not their product. */
+#include "query/env_int.h"
+
+typedef struct JoinStream {
+        Stream stream;
+        Args args; /* the right side is evaluated anew for each left row unless it is an array */
+        Frame *frame;
+        Stream *left;
+        const Func *func; /* predicate(left, right), or left -> key */
+        Arena *left_arena, *right_arena;
+        ValueVec left_rows;
+        size_t left_index; /* of the present row in left_rows */
+        bool left_end;
+        Stream *right;         /* of the present left row; NULL: not begun */
+        bool matched;          /* the present left row had a match */
+        Val right_array;       /* the right side if it is an array */
+        TableVal *right_table; /* eq_join */
+} JoinStream;
+
+static Status add_joined(JoinStream *self, Env *env, Value left, Value right, ValueVec *batch)
+{
+        Field *fields = arena_array(env->arena, Field, 2);
+        size_t count = 1;
+        fields[0] = (Field){BYTES_STR("left"), value_copy(left, env->arena)};
+        if (!value_is(right, V_NONE))
+                fields[count++] = (Field){BYTES_STR("right"), value_copy(right, env->arena)};
+        Value row = value_object_sorted(fields, count);
+        TRY(check_depth(env, self->stream.term, row));
+        vec_add(batch, env->arena, row);
+        return ST_OK;
+}
+
+/* The next left row into left_rows[left_index]; false at the end. */
+static Status next_left(JoinStream *self, Env *env, bool *ret_has)
+{
+        while (self->left_index >= self->left_rows.count && !self->left_end) {
+                self->left_index = 0;
+                self->left_rows = (ValueVec){0};
+                arena_reset(self->left_arena);
+                TRY(stream_next(self->left, env, self->left_arena, STREAM_CHUNK, &self->left_rows, &self->left_end));
+        }
+        *ret_has = self->left_index < self->left_rows.count;
+        return ST_OK;
+}
+
+static Status begin_right(JoinStream *self, Env *env)
+{
+        Val val = self->right_array;
+        Arena *outer = env->arena;
+        Frame *frame = env->frame;
+        const Term *current = env->current;
+        const void *owner = env->owner;
+        self->matched = false;
+        env->owner = self;
+        env->arena = self->right_arena;
+        env->frame = self->frame;
+        env->current = self->stream.term;
+        Status st = val.kind == VAL_NONE ? args_val(&self->args, 1, &val) : ST_OK;
+        if (!st)
+                st = val_as_stream(env, &val, &self->right);
+        env->arena = outer;
+        env->frame = frame;
+        env->current = current;
+        env->owner = owner;
+        return st;
+}
+
+static void end_right(JoinStream *self, Env *env)
+{
+        env_close_owned(env, self);
+        arena_reset(self->right_arena);
+        self->right = NULL;
+        self->left_index++;
+}
+
+/* One pull from the right side for the present left row. */
+static Status match_right(JoinStream *self, Env *env, ValueVec *batch)
+{
+        _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
+        Arena *outer = env->arena;
+        Value left = self->left_rows.items[self->left_index];
+        ValueVec rows = {0};
+        bool end;
+        BatchKind kind = env->batch_kind;
+        const void *owner = env->owner;
+        env->batch_kind = BATCH_TERMINAL;
+        env->owner = self;
+        Status st = stream_next(self->right, env, &scratch->arena, STREAM_CHUNK, &rows, &end);
+        env->batch_kind = kind;
+        env->owner = owner;
+        TRY(st);
+        for (size_t i = 0; i < rows.count; i++) {
+                Value pair[2] = {left, rows.items[i]};
+                Val answer;
+                bool yes = false;
+                EnvMark mark = env_mark(env);
+                env->arena = &scratch->arena;
+                st = func_call(env, self->func, pair, 2, &answer);
+                if (!st)
+                        st = val_as_bool(env, &answer, &yes);
+                env->arena = outer;
+                env_unwind(env, mark);
+                TRY(st);
+                if (yes) {
+                        self->matched = true;
+                        TRY(add_joined(self, env, left, rows.items[i], batch));
+                }
+        }
+        if (end) {
+                if (!self->matched && self->stream.term->type == TERM_OUTER_JOIN)
+                        TRY(add_joined(self, env, left, value_none(), batch));
+                end_right(self, env);
+        }
+        return ST_OK;
+}
+
+static Status join_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        JoinStream *self = (JoinStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        for (;;) {
+                bool has;
+                size_t before = batch->count;
+                TRY(env_poll(env));
+                TRY(next_left(self, env, &has));
+                if (!has)
+                        break;
+                if (!self->right)
+                        TRY(begin_right(self, env));
+                TRY(match_right(self, env, batch));
+                bool full = false;
+                for (size_t i = before; i < batch->count; i++)
+                        full |= batcher_add(&batcher, env, batch->items[i]);
+                if (full)
+                        return ST_OK;
+        }
+        (void)out;
+        *ret_end = true;
+        return ST_OK;
+}
+
+static const StreamOps join_ops = {.next = join_next};
+
+static JoinStream *make_join(Env *env, const Args *args, Stream *left, const Func *func, const StreamOps *ops)
+{
+        JoinStream *self = arena_new(env->arena, JoinStream);
+        self->stream = (Stream){.ops = ops,
+                                .term = args->term,
+                                .ordered = left->ordered,
+                                .is_array = left->is_array,
+                                .infinite = left->infinite};
+        self->args = *args;
+        self->frame = env->frame;
+        self->left = left;
+        self->func = func;
+        self->left_arena = stream_arena(env);
+        self->right_arena = stream_arena(env);
+        return self;
+}
+
+static Status term_join(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *left;
+        Func *func;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &left));
+        TRY(args_func(&args, 2, SHORTCUT_CONSTANT, &func));
+        JoinStream *self = make_join(env, &args, left, func, &join_ops);
+        if (args.terms[1]->type == TERM_DATUM)
+                TRY(args_val(&args, 1, &self->right_array));
+        return val_of_stream(env, term, &self->stream, ret);
+}
+
+/* --- eq_join --- */
+
+/* The key of a left row; V_NONE if it has none: then it has no partner. */
+static Status left_key(JoinStream *self, Env *env, Value left, Value *ret_key)
+{
+        *ret_key = value_none();
+        if (value_is(left, V_NULL))
+                return ST_OK;
+        Status st = func_call_datum(env, self->func, &left, 1, ret_key);
+        if (status_missing(&st) || (!st && value_is(*ret_key, V_NULL)))
+                *ret_key = value_none();
+        return st;
+}
+
+static Status eq_join_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        JoinStream *self = (JoinStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        TableView *view;
+        TRY(fail_at(env, stream->term, env_view(env, self->right_table->ref, &view)));
+        for (bool has = true, full = false; !full; self->left_index++) {
+                Value key, right;
+                TRY(next_left(self, env, &has));
+                if (!has) {
+                        *ret_end = true;
+                        return ST_OK;
+                }
+                ArenaMark mark = arena_mark(out);
+                Value left = self->left_rows.items[self->left_index];
+                TRY(left_key(self, env, left, &key));
+                if (!value_is(key, V_NONE))
+                        TRY(fail_at(env, stream->term, env->source->view_get(view, key, out, &right)));
+                if (value_is(key, V_NONE) || value_is(right, V_NULL)) {
+                        arena_rewind(out, mark);
+                        continue;
+                }
+                TRY(add_joined(self, env, left, right, batch));
+                full = batcher_add(&batcher, env, batch->items[batch->count - 1]);
+        }
+        return ST_OK;
+}
+
+static const StreamOps eq_join_ops = {.next = eq_join_next};
+
+static Status term_eq_join(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *left;
+        Func *func;
+        Val right;
+        bool present;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &left));
+        TRY(args_func(&args, 1, SHORTCUT_GET_FIELD, &func));
+        TRY(args_val(&args, 2, &right));
+        JoinStream *self = make_join(env, &args, left, func, &eq_join_ops);
+        TRY(val_as_table(env, &right, &self->right_table));
+        TRY(opt_index(env, term, self->right_table, &present));
+        return val_of_stream(env, term, &self->stream, ret);
+}
+
+/* --- zip --- */
+
+static Status zip_row(void *ctx, Env *env, Value row, ValueVec *out)
+{
+        const Term *term = ctx;
+        Value left = value_is_object(row) ? value_get_str(row, "left") : value_none();
+        if (value_is(left, V_NONE))
+                return fail(env, term, ERR_LOGIC, "ZIP can only be called on the result of a join.");
+        Value right = value_get_str(row, "right");
+        if (value_is(right, V_NONE)) {
+                vec_add(out, env->arena, left);
+                return ST_OK;
+        }
+        Term *merge = term_make(env->arena, TERM_MERGE, term, 2);
+        Val val;
+        Value merged;
+        for (size_t i = 0; i < 2; i++) {
+                merge->args[i] = term_make(env->arena, TERM_DATUM, term, 0);
+                merge->args[i]->datum = i ? right : left;
+        }
+        TRY(eval(env, merge, &val));
+        TRY(val_as_datum(env, &val, &merged));
+        vec_add(out, env->arena, merged);
+        return ST_OK;
+}
+
+static Status term_zip(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *source;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &source));
+        return val_of_stream(env, term, stream_transform(env, term, source, zip_row, (void *)term, false), ret);
+}
+
+static const TermEval list[] = {
+        {TERM_INNER_JOIN, term_join, true},
+        {TERM_OUTER_JOIN, term_join, true},
+        {TERM_EQ_JOIN, term_eq_join, true},
+        {TERM_ZIP, term_zip, true},
+};
+const TermList terms_join = {list, ELEMENTS(list)};

@@ -1,0 +1,442 @@
+/* query.c - one query from text to batches. */
+#include <assert.h>
+#include <setjmp.h>
+
+#include "base/mem.h"
+#include "query/env_int.h"
+#include "value/json.h"
+
+typedef enum QueryState {
+        QUERY_EMPTY,    /* query_prepare comes next */
+        QUERY_READY,    /* prepared, nothing run */
+        QUERY_OPEN,     /* a stream with more to give */
+        QUERY_FINISHED, /* answered or failed */
+} QueryState;
+
+struct Query {
+        QueryWorld world;
+        QueryState state;
+        WireQuery wire;
+        const Term *error_at; /* of the last error */
+        Env env;
+        Stream *stream;
+        Arena arena;      /* text, tree, tables */
+        Arena eval_arena; /* values and streams of the top */
+        Arena batch_arena;
+        atomic_bool cancelled;
+        bool guarded; /* oom_jump is set */
+        bool over_budget;
+        jmp_buf oom_jump;
+        bool profile;
+        int64_t profile_start_ns, profile_ns;
+        char user[];
+};
+
+static void on_oom(void *ctx, bool over_budget)
+{
+        Query *query = ctx;
+        assert(query->guarded);
+        query->over_budget = over_budget;
+        longjmp(query->oom_jump, 1);
+}
+
+Status query_new(const QueryWorld *world, const char *user, Query **ret_query)
+{
+        size_t user_size = strlen(user) + 1;
+        Query *query = mem_zalloc(sizeof *query + user_size);
+        if (!query)
+                return status_nomem();
+        query->world = *world;
+        memcpy(query->user, user, user_size);
+        Arena *const arenas[] = {&query->arena, &query->eval_arena, &query->batch_arena};
+        for (size_t i = 0; i < ELEMENTS(arenas); i++) {
+                arena_init(arenas[i], world->memory_max_bytes);
+                arena_on_oom(arenas[i], on_oom, query);
+        }
+        atomic_init(&query->cancelled, false);
+        *ret_query = query;
+        return ST_OK;
+}
+
+Query *query_free(Query *query)
+{
+        if (!query)
+                return NULL;
+        env_done(&query->env);
+        arena_done(&query->arena);
+        arena_done(&query->eval_arena);
+        arena_done(&query->batch_arena);
+        mem_free(query);
+        return NULL;
+}
+
+void query_reset(Query *query)
+{
+        env_done(&query->env);
+        arena_reset(&query->arena);
+        arena_reset(&query->eval_arena);
+        arena_reset(&query->batch_arena);
+        query->state = QUERY_EMPTY;
+        query->error_at = NULL;
+        query->stream = NULL;
+        query->profile = false;
+        query->wire = (WireQuery){0};
+        atomic_store(&query->cancelled, false);
+}
+
+Status query_text_buffer(Query *query, size_t size, uint8_t **ret_buffer)
+{
+        if (size > SIZE_MAX - JSON_PADDING)
+                return status_new(ERR_LIMIT, "A query of %zu bytes is too large.", size);
+        uint8_t *buffer = arena_try_alloc(&query->arena, size + JSON_PADDING);
+        if (!buffer)
+                return status_nomem();
+        memset(buffer + size, 0, JSON_PADDING);
+        *ret_buffer = buffer;
+        return ST_OK;
+}
+
+/* --- the boundary: memory runs out below, an error comes out above --- */
+
+static Status oom_error(const Query *query)
+{
+        if (!query->over_budget)
+                return status_nomem();
+        return status_new(ERR_RESOURCE, "The query needs more than the %zu bytes of memory that a query may use.",
+                          query->world.memory_max_bytes);
+}
+
+/* The last call of a query: everything it holds goes back. */
+static Status finish(Query *query, Status st)
+{
+        query->state = QUERY_FINISHED;
+        query->stream = NULL;
+        query->error_at = st ? query->env.error_at : NULL;
+        query->guarded = false;
+        env_done(&query->env);
+        return st;
+}
+
+static void init_env(Query *query)
+{
+        const HostOps *host = query->world.host;
+        query->env = (Env){
+                .arena = &query->eval_arena,
+                .query_arena = &query->arena,
+                .query = query,
+                .world = &query->world,
+                .source = query->world.source,
+                .cancelled = &query->cancelled,
+                .array_limit = VALUE_ARRAY_LIMIT,
+                .now_us = host->now_us(host->ctx),
+                .default_db = BYTES("test", 4),
+                .user = query->user,
+                .globals = query->wire.opts,
+                .global_count = query->wire.opt_count,
+        };
+}
+
+Status query_prepare(Query *query, Bytes text)
+{
+        assert(query->state == QUERY_EMPTY);
+        const Term *error_at = NULL;
+        init_env(query);
+        if (setjmp(query->oom_jump)) {
+                query->env.error_at = NULL;
+                return finish(query, oom_error(query));
+        }
+        query->guarded = true;
+        Status st = wire_parse(text, &query->arena, &query->wire, &error_at);
+        query->guarded = false;
+        query->env.error_at = error_at;
+        if (st)
+                return finish(query, st);
+        query->env.globals = query->wire.opts;
+        query->env.global_count = query->wire.opt_count;
+        query->state = QUERY_READY;
+        return ST_OK;
+}
+
+const WireQuery *query_wire(const Query *query)
+{
+        return &query->wire;
+}
+
+/* --- global options --- */
+
+static const Term nowhere = {.type = TERM_DATUM, .frame = -1};
+
+/* Only the name: a query that looks at no table may run, whether the database exists or not. */
+static Status read_default_db(Env *env)
+{
+        for (size_t i = 0; i < env->global_count; i++) {
+                const Term *term = env->globals[i].term;
+                Val val;
+                if (!bytes_equal(env->globals[i].name, BYTES_STR("db")))
+                        continue;
+                if (term->type == TERM_DB && !term->has_args_splice && term->args[0]->type == TERM_DATUM &&
+                    value_is(term->args[0]->datum, V_STRING)) {
+                        env->default_db = value_bytes(term->args[0]->datum);
+                        return ST_OK;
+                }
+                TRY(eval(env, term, &val));
+                return val_as_db(env, &val, &env->default_db);
+        }
+        return ST_OK;
+}
+
+static Status read_options(Env *env, bool *ret_profile)
+{
+        Val val;
+        bool present;
+        int64_t limit;
+        *ret_profile = false;
+        TRY(batch_options(env));
+        if (!env->global_count)
+                return ST_OK;
+        TRY(opt_val(env, &nowhere, "array_limit", &val, &present));
+        if (present) {
+                TRY(val_as_int(env, &val, &limit));
+                if (limit < 1)
+                        return fail(env, NULL, ERR_LOGIC, "Illegal array size limit `%lld`.  (Must be >= 1.)",
+                                    (long long)limit);
+                env->array_limit = (size_t)limit;
+        }
+        TRY(read_default_db(env));
+        TRY(opt_val(env, &nowhere, "profile", &val, &present));
+        if (present)
+                TRY(val_as_bool(env, &val, ret_profile));
+        TRY(opt_val(env, &nowhere, "durability", &val, &present));
+        if (present) {
+                Bytes text;
+                TRY(val_as_string(env, &val, &text));
+                if (bytes_equal(text, BYTES_STR("soft")))
+                        env->default_durability = DURABILITY_SOFT;
+                else if (bytes_equal(text, BYTES_STR("hard")))
+                        env->default_durability = DURABILITY_HARD;
+        }
+        return ST_OK;
+}
+
+/* --- running --- */
+
+static Status write_atom(Env *env, Value v, Buf *rows)
+{
+        TRY(check_depth(env, NULL, v));
+        return fail_at(env, NULL, json_write(v, rows));
+}
+
+static Status run_batch(Query *query, Buf *rows, QueryAnswer *ret_answer)
+{
+        Env *env = &query->env;
+        ValueVec batch = {0};
+        bool end = false;
+        arena_reset(&query->batch_arena);
+        while (batch.count == 0 && !end)
+                TRY(stream_next(query->stream, env, &query->batch_arena, SIZE_MAX, &batch, &end));
+        for (size_t i = 0; i < batch.count; i++) {
+                if (i)
+                        TRY(buf_append_byte(rows, ','));
+                TRY(fail_at(env, NULL, json_write(batch.items[i], rows)));
+        }
+        *ret_answer = end ? ANSWER_SEQUENCE : ANSWER_PARTIAL;
+        return ST_OK;
+}
+
+static Status run_root(Query *query, Buf *rows, QueryAnswer *ret_answer)
+{
+        Env *env = &query->env;
+        Val val;
+        *ret_answer = ANSWER_ATOM;
+        TRY(read_options(env, &query->profile));
+        batch_start(env, BATCH_TERMINAL);
+        TRY(eval(env, query->wire.root, &val));
+        if (val_is_datum(&val) || val.kind == VAL_ARRAY_SELECTION)
+                return write_atom(env, val.datum, rows);
+        if (val.kind == VAL_GROUPED) {
+                TRY(groups_make(env, val.groups));
+                return write_atom(env, groups_datum(env, val.groups), rows);
+        }
+        if (!val_is_sequence(&val))
+                return fail(env, NULL, ERR_LOGIC,
+                            "Query result must be of type DATUM, GROUPED_DATA, or STREAM (got %s).",
+                            val_kind_name(&val));
+        TRY(val_as_stream(env, &val, &query->stream));
+        batch_start(env, BATCH_FIRST);
+        return run_batch(query, rows, ret_answer);
+}
+
+static Status run(Query *query, Buf *rows, QueryAnswer *ret_answer)
+{
+        if (query->state == QUERY_OPEN) {
+                batch_start(&query->env, BATCH_NORMAL);
+                return run_batch(query, rows, ret_answer);
+        }
+        TRY(env_poll(&query->env));
+        return run_root(query, rows, ret_answer);
+}
+
+Status query_next(Query *query, Buf *rows, QueryAnswer *ret_answer)
+{
+        const size_t before = rows->size;
+        const HostOps *host = query->world.host;
+        if (query->state != QUERY_READY && query->state != QUERY_OPEN)
+                return status_new(ERR_CLOSED, "The query is over.");
+        if (query->wire.type != QUERY_START)
+                return finish(query, status_new(ERR_INVALID, "Only a START query can be run."));
+        if (setjmp(query->oom_jump)) {
+                rows->size = before;
+                query->env.error_at = NULL;
+                return finish(query, oom_error(query));
+        }
+        query->guarded = true;
+        if (query->state == QUERY_READY)
+                query->profile_start_ns = host->mono_ns(host->ctx);
+        Status st = run(query, rows, ret_answer);
+        query->guarded = false;
+        query->profile_ns = query->profile ? host->mono_ns(host->ctx) - query->profile_start_ns : 0;
+        if (st) {
+                rows->size = before;
+                return finish(query, st);
+        }
+        if (*ret_answer == ANSWER_PARTIAL)
+                query->state = QUERY_OPEN;
+        else
+                (void)finish(query, ST_OK);
+        return ST_OK;
+}
+
+Status query_backtrace(const Query *query, Buf *out)
+{
+        return term_backtrace(query->error_at, out);
+}
+
+Status query_notes(const Query *query, Buf *out)
+{
+        (void)query;
+        (void)out;
+        return ST_OK; /* only feeds have notes */
+}
+
+Status query_profile(const Query *query, Buf *out, bool *ret_has)
+{
+        *ret_has = query->profile;
+        if (!query->profile)
+                return ST_OK;
+        return buf_printf(out, "[{\"description\":\"Evaluating query.\",\"duration(ms)\":%.6f,\"sub_tasks\":[]}]",
+                          (double)query->profile_ns / 1e6);
+}
+
+uint64_t query_durable_position(const Query *query)
+{
+        return query->env.durable_position;
+}
+
+void query_cancel(Query *query)
+{
+        atomic_store(&query->cancelled, true);
+}
+
+size_t query_memory_bytes(const Query *query)
+{
+        return sizeof *query + query->arena.total_bytes + query->eval_arena.total_bytes +
+               query->batch_arena.total_bytes + env_memory(&query->env);
+}
+
+/* --- cost --- */
+
+#define QUICK_TERMS    500 /* in the whole tree */
+#define QUICK_ROWS     500 /* documents in one insert */
+#define QUICK_ELEMENTS 200 /* of a constant array that something walks over */
+
+static bool quick_sequence(const Term *term)
+{
+        return term->type == TERM_DATUM &&
+               (!value_is(term->datum, V_ARRAY) || value_count(term->datum) <= QUICK_ELEMENTS);
+}
+
+/* `walks`: how many terms that walk over a sequence are around this one. */
+static bool is_quick(const Term *term, unsigned *left, bool inside_walk)
+{
+        if (term->type == TERM_DATUM)
+                return true;
+        if ((*left)-- == 0)
+                return false;
+        bool walk = false;
+        size_t first = 0;
+        switch (term->type) {
+        case TERM_GET: /* a point read: its table is not scanned */
+                if (term->arg_count && term->args[0]->type == TERM_TABLE && !inside_walk)
+                        first = 1;
+                break;
+        case TERM_GET_ALL:
+                if (term->arg_count && term->args[0]->type == TERM_TABLE && term->arg_count <= 64 &&
+                    !term->has_args_splice && !inside_walk)
+                        first = 1;
+                break;
+        case TERM_INSERT:
+                if (inside_walk)
+                        return false;
+                if (term->arg_count == 2 && term->args[0]->type == TERM_TABLE &&
+                    (term->args[1]->type != TERM_DATUM || !value_is(term->args[1]->datum, V_ARRAY) ||
+                     value_count(term->args[1]->datum) <= QUICK_ROWS))
+                        first = 1;
+                break;
+        case TERM_UPDATE:
+        case TERM_REPLACE:
+        case TERM_DELETE:
+                if (inside_walk || !term->arg_count || term->args[0]->type != TERM_GET)
+                        return false;
+                break;
+        case TERM_TABLE: return false; /* anything else with a table may read all of it */
+        case TERM_FUNC: return is_quick(term->body, left, inside_walk);
+        case TERM_MAP:
+        case TERM_FILTER:
+        case TERM_CONCAT_MAP:
+        case TERM_REDUCE:
+        case TERM_FOLD:
+        case TERM_GROUP:
+        case TERM_ORDER_BY:
+        case TERM_DISTINCT:
+        case TERM_SUM:
+        case TERM_AVG:
+        case TERM_MIN:
+        case TERM_MAX:
+        case TERM_CONTAINS:
+        case TERM_OFFSETS_OF:
+        case TERM_INNER_JOIN:
+        case TERM_OUTER_JOIN:
+        case TERM_EQ_JOIN:
+        case TERM_COUNT:
+                if (term->type == TERM_COUNT && term->arg_count == 1 && term->args[0]->type == TERM_TABLE &&
+                    !inside_walk) {
+                        first = 1; /* the tree knows */
+                        break;
+                }
+                if (inside_walk || !term->arg_count || !quick_sequence(term->args[0]))
+                        return false;
+                walk = true;
+                break;
+        case TERM_RANGE:
+        case TERM_FOR_EACH:
+        case TERM_SPLICE_AT: return false;
+        default:
+                if (term_info(term->type)->flags & (TF_BLOCKING | TF_WRITES))
+                        return false; /* administration */
+        }
+        for (size_t i = first; i < term->arg_count; i++)
+                if (!is_quick(term->args[i], left, inside_walk || walk))
+                        return false;
+        for (size_t i = 0; i < term->opt_count; i++)
+                if (!is_quick(term->opts[i].term, left, inside_walk || walk))
+                        return false;
+        return true;
+}
+
+QueryCost query_cost(const Query *query)
+{
+        unsigned left = QUICK_TERMS;
+        if (query->state != QUERY_READY || !query->wire.root)
+                return query->state == QUERY_OPEN ? QUERY_LONG : QUERY_QUICK;
+        return is_quick(query->wire.root, &left, false) ? QUERY_QUICK : QUERY_LONG;
+}

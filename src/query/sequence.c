@@ -1,0 +1,965 @@
+/* sequence.c - terms that make sequences of sequences: map, concat_map, filter, limit, skip, slice, nth, union, sample,
+ * range. */
+#include "query/env_int.h"
+
+/* --- map --- */
+
+static Status map_row(void *ctx, Env *env, Value row, ValueVec *out)
+{
+        const Func *func = ctx;
+        Value mapped;
+        TRY(func_call_datum(env, func, &row, 1, &mapped));
+        vec_add(out, env->arena, mapped);
+        return ST_OK;
+}
+
+/* Several sequences side by side, as long as the shortest. */
+typedef struct MapStream {
+        Stream stream;
+        const Func *func;
+        size_t count;
+        struct MapSource {
+                Stream *stream;
+                Arena *arena; /* of `rows` */
+                ValueVec rows;
+                size_t index;
+                bool end;
+        } * sources;
+} MapStream;
+
+/* Makes sure that every source has a row; false if one is at its end. */
+static Status fill_sources(MapStream *self, Env *env, bool *ret_has)
+{
+        BatchKind kind = env->batch_kind;
+        Status st = ST_OK;
+        *ret_has = true;
+        env->batch_kind = BATCH_TERMINAL;
+        for (size_t i = 0; !st && *ret_has && i < self->count; i++) {
+                struct MapSource *source = &self->sources[i];
+                while (!st && source->index >= source->rows.count && !source->end) {
+                        source->index = 0;
+                        source->rows = (ValueVec){0};
+                        arena_reset(source->arena);
+                        st = stream_next(source->stream, env, source->arena, STREAM_CHUNK, &source->rows, &source->end);
+                }
+                *ret_has = source->index < source->rows.count;
+        }
+        env->batch_kind = kind;
+        return st;
+}
+
+static Status map_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        MapStream *self = (MapStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        bool has = true, full = false;
+        while (!full) {
+                TRY(fill_sources(self, env, &has));
+                if (!has)
+                        break;
+                Value *values = arena_array(out, Value, self->count), mapped;
+                for (size_t i = 0; i < self->count; i++) {
+                        struct MapSource *source = &self->sources[i];
+                        /* The sources move on at their own pace: what the result is made of has to stay. */
+                        values[i] = value_copy(source->rows.items[source->index++], out);
+                }
+                TRY(func_call_datum(env, self->func, values, self->count, &mapped));
+                vec_add(batch, out, mapped);
+                full = batcher_add(&batcher, env, mapped);
+        }
+        if (has)
+                TRY(fill_sources(self, env, &has)); /* to tell the last batch from a full one */
+        *ret_end = !has;
+        return ST_OK;
+}
+
+static const StreamOps map_ops = {.next = map_next};
+
+static Status map_many(Args *args, Stream **streams, size_t count, Func *func, Val *ret)
+{
+        Env *env = args->env;
+        MapStream *self = arena_new(env->arena, MapStream);
+        self->stream =
+                (Stream){.ops = &map_ops, .term = args->term, .ordered = true, .is_array = true, .infinite = true};
+        self->func = func;
+        self->count = count;
+        self->sources = arena_zalloc(env->arena, count * sizeof *self->sources);
+        for (size_t i = 0; i < count; i++) {
+                self->sources[i].stream = streams[i];
+                self->sources[i].arena = stream_arena(env);
+                self->stream.is_array &= streams[i]->is_array;
+                self->stream.infinite &= streams[i]->infinite;
+        }
+        return val_of_stream(env, args->term, &self->stream, ret);
+}
+
+static Status term_map(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Func *func;
+        TRY(args_begin(env, term, &args));
+        size_t count = args.count - 1;
+        Stream **streams = arena_array(env->arena, Stream *, count);
+        for (size_t i = 0; i < count; i++)
+                TRY(args_stream(&args, i, &streams[i]));
+        TRY(args_func(&args, count, SHORTCUT_NONE, &func));
+        int arity = func_arity(func);
+        if (arity > 0 && (size_t)arity != count)
+                return fail(env, term, ERR_LOGIC,
+                            "The function passed to `map` expects %d argument%s, but %zu sequence%s found.", arity,
+                            arity == 1 ? "" : "s", count, count == 1 ? " was" : "s were");
+        if (count > 1)
+                return map_many(&args, streams, count, func, ret);
+        return val_of_stream(env, term, stream_transform(env, term, streams[0], map_row, func, false), ret);
+}
+
+/* --- concat_map --- */
+
+/* Most functions give arrays: their elements go out as they are, made in the batch's arena. Once one gives a stream,
+ * rows are pulled from it batch by batch and copied, since it lives in an arena of its own that is reset when it ends.
+ */
+typedef struct ConcatStream {
+        Stream stream;
+        Stream *source;
+        const Func *func;
+        Arena *source_arena, *inner_arena;
+        ValueVec rows;
+        size_t index;
+        bool source_end;
+        bool gives_streams;
+        Stream *inner; /* of rows[index]; NULL: not begun */
+} ConcatStream;
+
+static Status concat_fill(ConcatStream *self, Env *env, size_t want)
+{
+        while (self->index >= self->rows.count && !self->source_end) {
+                self->index = 0;
+                self->rows = (ValueVec){0};
+                arena_reset(self->source_arena);
+                TRY(stream_next(self->source, env, self->source_arena, want, &self->rows, &self->source_end));
+        }
+        return ST_OK;
+}
+
+static Status concat_pull(ConcatStream *self, Env *env, Arena *out, ValueVec *batch)
+{
+        _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
+        ValueVec rows = {0};
+        BatchKind kind = env->batch_kind;
+        const void *owner = env->owner;
+        bool end;
+        env->batch_kind = BATCH_TERMINAL;
+        env->owner = self;
+        Status st = stream_next(self->inner, env, &scratch->arena, STREAM_CHUNK, &rows, &end);
+        env->batch_kind = kind;
+        env->owner = owner;
+        TRY(st);
+        for (size_t i = 0; i < rows.count; i++)
+                vec_add(batch, out, value_copy(rows.items[i], out));
+        if (end) {
+                env_close_owned(env, self);
+                arena_reset(self->inner_arena);
+                self->inner = NULL;
+                self->index++;
+        }
+        return ST_OK;
+}
+
+static Status concat_begin(ConcatStream *self, Env *env, Arena *out, ValueVec *batch)
+{
+        Val val;
+        const void *owner = env->owner;
+        Value row = value_copy(self->rows.items[self->index], self->gives_streams ? self->inner_arena : out);
+        env->arena = self->gives_streams ? self->inner_arena : out;
+        env->owner = self;
+        Status st = func_call(env, self->func, &row, 1, &val);
+        env->arena = out;
+        env->owner = owner;
+        TRY(st);
+        if (val_is_datum(&val) && value_is(val.datum, V_ARRAY)) {
+                Value array = self->gives_streams ? value_copy(val.datum, out) : val.datum;
+                for (size_t i = 0; i < value_count(array); i++)
+                        vec_add(batch, out, value_at(array, i));
+                env_close_owned(env, self);
+                if (self->gives_streams)
+                        arena_reset(self->inner_arena);
+                self->index++;
+                return ST_OK;
+        }
+        if (!self->gives_streams && val_is_sequence(&val)) {
+                env_close_owned(env, self);
+                self->gives_streams = true; /* it was made in the wrong arena: make it anew */
+                return ST_OK;
+        }
+        const Term *current = env->current;
+        env->arena = self->inner_arena;
+        env->current = self->func->term;
+        st = val_as_stream(env, &val, &self->inner);
+        env->arena = out;
+        env->current = current;
+        return st;
+}
+
+static Status concat_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        ConcatStream *self = (ConcatStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, MAX(want, (size_t)STREAM_CHUNK));
+        for (bool full = false; !full;) {
+                size_t before = batch->count;
+                TRY(env_poll(env));
+                TRY(concat_fill(self, env, want));
+                if (self->index >= self->rows.count)
+                        break;
+                TRY(self->inner ? concat_pull(self, env, out, batch) : concat_begin(self, env, out, batch));
+                for (size_t i = before; i < batch->count; i++)
+                        full |= batcher_add(&batcher, env, batch->items[i]);
+        }
+        TRY(concat_fill(self, env, want));
+        *ret_end = self->index >= self->rows.count && self->source_end;
+        return ST_OK;
+}
+
+static const StreamOps concat_ops = {.next = concat_next};
+
+static Status term_concat_map(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *source;
+        Func *func;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &source));
+        TRY(args_func(&args, 1, SHORTCUT_NONE, &func));
+        ConcatStream *self = arena_new(env->arena, ConcatStream);
+        self->stream = (Stream){.ops = &concat_ops,
+                                .term = term,
+                                .ordered = source->ordered,
+                                .is_array = source->is_array,
+                                .infinite = source->infinite};
+        self->source = source;
+        self->func = func;
+        self->source_arena = stream_arena(env);
+        self->inner_arena = stream_arena(env);
+        return val_of_stream(env, term, &self->stream, ret);
+}
+
+/* --- filter --- */
+
+typedef struct Filter {
+        const Func *func;
+        const Term *on_missing; /* option `default`; NULL: false */
+        Frame *frame;
+} Filter;
+
+/* The row lacks what the predicate looks at. r.error() as default means: then that is an error. */
+static Status filter_missing(const Filter *filter, Env *env, Status cause, bool *ret_keep)
+{
+        _cleanup_(status_freep) Status original = cause;
+        const Term *original_at = env->error_at;
+        Frame *frame = env->frame;
+        Val val;
+        *ret_keep = false;
+        if (!filter->on_missing)
+                return ST_OK;
+        env->frame = filter->frame;
+        Status st = eval(env, filter->on_missing, &val);
+        env->frame = frame;
+        if (!st)
+                return val_as_bool(env, &val, ret_keep);
+        if (!env->empty_error)
+                return st;
+        status_ignore(st);
+        env->empty_error = false;
+        env->error_at = original_at;
+        return take(original);
+}
+
+static Status filter_row(void *ctx, Env *env, Value row, ValueVec *out)
+{
+        const Filter *filter = ctx;
+        bool keep;
+        ArenaMark mark = arena_mark(env->arena);
+        Status st = func_matches(env, filter->func, row, &keep);
+        if (status_code(st) == ERR_NON_EXISTENCE)
+                st = filter_missing(filter, env, st, &keep);
+        TRY(st);
+        arena_rewind(env->arena, mark);
+        if (keep)
+                vec_add(out, env->arena, row);
+        return ST_OK;
+}
+
+static Status term_filter(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val source, predicate;
+        Func *func;
+        Stream *stream;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &source));
+        TRY(args_val_literal(&args, 1, &predicate));
+        TRY(val_to_func(env, &predicate, SHORTCUT_CONSTANT, &func));
+        TRY(val_as_stream(env, &source, &stream));
+        Filter *filter = arena_alloc(env->arena, sizeof *filter);
+        *filter = (Filter){.func = func, .on_missing = term_opt(term, "default"), .frame = env->frame};
+        return val_of_stream(env, term, stream_transform(env, term, stream, filter_row, filter, true), ret);
+}
+
+/* --- limit, skip, slice --- */
+
+typedef struct SliceStream {
+        Stream stream;
+        Stream *source;
+        uint64_t left, right, index; /* rows left <= index < right; index: of the next row of the source */
+} SliceStream;
+
+static Status slice_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        SliceStream *self = (SliceStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        bool end = self->left >= self->right, full = false;
+        if (!end && self->index < self->left) {
+                uint64_t skipped;
+                TRY(stream_skip(self->source, env, self->left - self->index, &skipped));
+                self->index += skipped;
+                end = self->index < self->left;
+        }
+        while (!end && !full) {
+                uint64_t more = self->right - self->index;
+                size_t before = batch->count;
+                if (more == 0) {
+                        end = true;
+                        break;
+                }
+                TRY(stream_next(self->source, env, out, (size_t)MIN(more, (uint64_t)want), batch, &end));
+                if (batch->count - before > more)
+                        batch->count = before + (size_t)more;
+                self->index += batch->count - before;
+                for (size_t i = before; i < batch->count; i++)
+                        full |= batcher_add(&batcher, env, batch->items[i]);
+        }
+        *ret_end = end || self->index >= self->right;
+        return ST_OK;
+}
+
+static Status slice_skip(Stream *stream, Env *env, uint64_t n, uint64_t *ret_skipped)
+{
+        SliceStream *self = (SliceStream *)stream;
+        uint64_t skipped, begin = MAX(self->index, self->left), target = MIN(begin + n, self->right);
+        *ret_skipped = 0;
+        if (begin + n < begin)
+                target = self->right;
+        if (target <= self->index)
+                return ST_OK;
+        TRY(stream_skip(self->source, env, target - self->index, &skipped));
+        self->index += skipped;
+        *ret_skipped = self->index > begin ? self->index - begin : 0;
+        return ST_OK;
+}
+
+static Status slice_count(Stream *stream, Env *env, uint64_t *ret_count, bool *ret_known)
+{
+        SliceStream *self = (SliceStream *)stream;
+        uint64_t rest = 0;
+        *ret_known = false;
+        if (!self->source->done) {
+                if (!self->source->ops->count)
+                        return ST_OK;
+                TRY(self->source->ops->count(self->source, env, &rest, ret_known));
+                if (!*ret_known)
+                        return ST_OK;
+        }
+        uint64_t begin = MAX(self->index, self->left), end = MIN(self->index + rest, self->right);
+        *ret_known = true;
+        *ret_count = end > begin ? end - begin : 0;
+        return ST_OK;
+}
+
+static const StreamOps slice_ops = {.next = slice_next, .skip = slice_skip, .count = slice_count};
+
+static Status slice_stream(Env *env, const Term *term, Stream *source, uint64_t left, uint64_t right, Val *ret)
+{
+        SliceStream *self = arena_new(env->arena, SliceStream);
+        self->stream = (Stream){.ops = &slice_ops,
+                                .term = term,
+                                .table = source->table,
+                                .ordered = source->ordered,
+                                .is_array = source->is_array,
+                                .infinite = source->infinite && right == UINT64_MAX};
+        self->source = source;
+        self->left = left;
+        self->right = right;
+        return val_of_stream(env, term, &self->stream, ret);
+}
+
+static Status term_limit(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *source;
+        int64_t count;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &source));
+        TRY(args_int(&args, 1, &count));
+        if (count < 0)
+                return fail(env, term, ERR_LOGIC, "LIMIT takes a non-negative argument (got %lld)", (long long)count);
+        return slice_stream(env, term, source, 0, (uint64_t)count, ret);
+}
+
+/* A place in something of `size` elements; negative ones count from its end. */
+static uint64_t slice_index(int64_t index, uint64_t size, bool step)
+{
+        bool before = false;
+        uint64_t place = (uint64_t)index;
+        if (index < 0) {
+                before = (uint64_t)-index > size;
+                place = before ? 0 : size - (uint64_t)-index;
+        }
+        return place + (step && !before);
+}
+
+typedef struct SliceBounds {
+        int64_t left, right;
+        bool left_open, right_open;
+} SliceBounds;
+
+static void slice_range(const SliceBounds *bounds, uint64_t size, uint64_t *ret_left, uint64_t *ret_right)
+{
+        *ret_right = MIN(slice_index(bounds->right, size, !bounds->right_open), size);
+        *ret_left = MIN(slice_index(bounds->left, size, bounds->left_open), *ret_right);
+}
+
+static size_t codepoint_count(Bytes text)
+{
+        size_t count = 0;
+        for (size_t i = 0; i < text.size; i++)
+                count += (text.data[i] & 0xC0) != 0x80;
+        return count;
+}
+
+static size_t codepoint_offset(Bytes text, uint64_t index)
+{
+        size_t i = 0;
+        for (; i < text.size; i++)
+                if ((text.data[i] & 0xC0) != 0x80 && index-- == 0)
+                        break;
+        return i;
+}
+
+static Status slice_datum(Env *env, const Term *term, const Val *source, const SliceBounds *bounds, Val *ret)
+{
+        Value v = source->datum;
+        Bytes bytes = value_is(v, V_ARRAY) ? BYTES_NONE : value_bytes(v);
+        uint64_t left, right;
+        if (value_is(v, V_STRING)) {
+                slice_range(bounds, codepoint_count(bytes), &left, &right);
+                size_t from = codepoint_offset(bytes, left), to = codepoint_offset(bytes, right);
+                *ret = val_datum(term, value_string(BYTES(bytes.data + from, to - from)));
+                return ST_OK;
+        }
+        slice_range(bounds, v.size, &left, &right);
+        if (value_is(v, V_BINARY)) {
+                *ret = val_datum(term, value_binary(BYTES(bytes.data + left, right - left)));
+                return ST_OK;
+        }
+        Value *items = arena_array(env->arena, Value, right - left);
+        for (uint64_t i = left; i < right; i++)
+                items[i - left] = value_at(v, i);
+        *ret = *source;
+        ret->term = term;
+        ret->datum = value_array(items, right - left);
+        TRY(check_array_size(env, term, right - left));
+        return ST_OK;
+}
+
+static Status slice_val(Env *env, const Term *term, const Val *source, const SliceBounds *bounds, Val *ret)
+{
+        Stream *stream;
+        if (val_is_datum(source) || source->kind == VAL_ARRAY_SELECTION) {
+                Value v = source->datum;
+                if (value_is(v, V_ARRAY) || value_is(v, V_STRING) || value_is(v, V_BINARY))
+                        return slice_datum(env, term, source, bounds, ret);
+                return fail(env, source->term, value_is(v, V_NULL) ? ERR_NON_EXISTENCE : ERR_LOGIC,
+                            "Expected ARRAY, BINARY, or STRING, but found %s.", value_type_name(v));
+        }
+        if (!val_is_sequence(source))
+                return fail(env, source->term, ERR_LOGIC, "Cannot slice non-sequences.");
+        TRY(val_as_stream(env, source, &stream));
+        if (bounds->left < 0)
+                return fail(env, term, ERR_LOGIC, "Cannot use a negative left index on a stream.");
+        uint64_t left = (uint64_t)bounds->left + bounds->left_open,
+                 right = (uint64_t)bounds->right + !bounds->right_open;
+        if (bounds->right < -1)
+                return fail(env, term, ERR_LOGIC, "Cannot use a right index < -1 on a stream.");
+        if (bounds->right == -1) {
+                if (bounds->right_open)
+                        return fail(env, term, ERR_LOGIC, "Cannot slice to an open right index of -1 on a stream.");
+                right = UINT64_MAX;
+        }
+        return slice_stream(env, term, stream, left, right, ret);
+}
+
+static Status term_slice(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val source;
+        SliceBounds bounds = {.right = -1};
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &source));
+        if (term->type == TERM_SLICE)
+                TRY(opt_bound_open(env, term, "left_bound", false, &bounds.left_open));
+        TRY(args_int(&args, 1, &bounds.left));
+        if (args.count == 3) {
+                TRY(opt_bound_open(env, term, "right_bound", true, &bounds.right_open));
+                TRY(args_int(&args, 2, &bounds.right));
+        }
+        return slice_val(env, term, &source, &bounds, ret);
+}
+
+/* --- nth, is_empty --- */
+
+static Status nth_of_array(Env *env, const Term *term, const Val *sequence, int64_t n, Val *ret)
+{
+        if (!value_is(sequence->datum, V_ARRAY))
+                return fail(env, term, value_is(sequence->datum, V_NULL) ? ERR_NON_EXISTENCE : ERR_LOGIC,
+                            "Cannot convert %s to SEQUENCE", value_type_name(sequence->datum));
+        int64_t size = (int64_t)value_count(sequence->datum);
+        if (n < -size)
+                return fail(env, term, ERR_NON_EXISTENCE, "Index out of bounds: %lld", (long long)n);
+        if (n >= size)
+                return fail(env, term, ERR_NON_EXISTENCE, "Index out of bounds: %lld", (long long)n);
+        Value v = value_at(sequence->datum, (size_t)(n < 0 ? size + n : n));
+        *ret = sequence->kind == VAL_ARRAY_SELECTION ? val_row(term, sequence->table, v) : val_datum(term, v);
+        return ST_OK;
+}
+
+typedef struct LastRow {
+        Value row;
+        Arena *arena;
+} LastRow;
+
+static Status note_last(void *ctx, Env *env, Value row, bool *ret_stop)
+{
+        LastRow *last = ctx;
+        (void)env;
+        (void)ret_stop;
+        arena_reset(last->arena);
+        last->row = value_copy(row, last->arena);
+        return ST_OK;
+}
+
+static Status last_row(Stream *stream, Env *env, Value *ret)
+{
+        _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
+        LastRow last = {.row = value_none(), .arena = &scratch->arena};
+        TRY(stream_check_finite(stream, env));
+        TRY(stream_each(stream, env, note_last, &last));
+        *ret = value_is(last.row, V_NONE) ? last.row : value_copy(last.row, env->arena);
+        return ST_OK;
+}
+
+static Status row_at(Stream *stream, Env *env, uint64_t n, Value *ret)
+{
+        uint64_t skipped;
+        ValueVec rows = {0};
+        BatchKind kind = env->batch_kind;
+        *ret = value_none();
+        TRY(stream_skip(stream, env, n, &skipped));
+        if (skipped < n)
+                return ST_OK;
+        env->batch_kind = BATCH_TERMINAL;
+        Status st = ST_OK;
+        for (bool end = false; !st && !end && rows.count == 0;)
+                st = stream_next(stream, env, env->arena, 1, &rows, &end);
+        env->batch_kind = kind;
+        if (rows.count)
+                *ret = rows.items[0];
+        return st;
+}
+
+Status nth_of(Env *env, const Term *term, const Val *sequence, const Val *index, Val *ret)
+{
+        int64_t n;
+        Stream *stream;
+        Value row;
+        TRY(val_as_int(env, index, &n));
+        if (val_is_datum(sequence) || sequence->kind == VAL_ARRAY_SELECTION)
+                return nth_of_array(env, term, sequence, n, ret);
+        TRY(val_as_stream(env, sequence, &stream));
+        if (n < -1)
+                return fail(env, term, ERR_LOGIC, "Cannot use an index < -1 (%lld) on a stream.", (long long)n);
+        TRY(n == -1 ? last_row(stream, env, &row) : row_at(stream, env, (uint64_t)n, &row));
+        if (value_is(row, V_NONE))
+                return fail(env, term, ERR_NON_EXISTENCE, "Index out of bounds: %lld", (long long)n);
+        *ret = stream->table ? val_row(term, stream->table, row) : val_datum(term, row);
+        return ST_OK;
+}
+
+static Status term_nth(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val sequence, index;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &sequence));
+        TRY(args_val(&args, 1, &index));
+        return nth_of(env, term, &sequence, &index, ret);
+}
+
+static Status term_is_empty(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Stream *stream;
+        Value row;
+        TRY(args_begin(env, term, &args));
+        TRY(args_stream(&args, 0, &stream));
+        TRY(row_at(stream, env, 0, &row));
+        *ret = val_datum(term, value_bool(value_is(row, V_NONE)));
+        return ST_OK;
+}
+
+/* --- range --- */
+
+typedef struct RangeStream {
+        Stream stream;
+        int64_t next, stop;
+} RangeStream;
+
+#define DOUBLE_EXACT (INT64_C(1) << 53)
+
+static Status range_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        RangeStream *self = (RangeStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_RANGE, want);
+        while (stream->infinite || self->next < self->stop) {
+                if (self->next > DOUBLE_EXACT)
+                        return fail(env, stream->term, ERR_LOGIC, "`range` out of safe double bounds.");
+                Value row = value_number((double)self->next++);
+                vec_add(batch, out, row);
+                if (batcher_add(&batcher, env, row))
+                        break;
+        }
+        *ret_end = !stream->infinite && self->next >= self->stop;
+        return ST_OK;
+}
+
+static Status range_skip(Stream *stream, Env *env, uint64_t n, uint64_t *ret_skipped)
+{
+        RangeStream *self = (RangeStream *)stream;
+        uint64_t left = stream->infinite           ? (uint64_t)(DOUBLE_EXACT + 1 - MIN(self->next, DOUBLE_EXACT + 1))
+                        : self->next >= self->stop ? 0
+                                                   : (uint64_t)(self->stop - self->next);
+        (void)env;
+        *ret_skipped = MIN(n, left);
+        self->next += (int64_t)*ret_skipped;
+        return ST_OK;
+}
+
+static Status range_count(Stream *stream, Env *env, uint64_t *ret_count, bool *ret_known)
+{
+        RangeStream *self = (RangeStream *)stream;
+        (void)env;
+        *ret_count = self->next >= self->stop ? 0 : (uint64_t)(self->stop - self->next);
+        *ret_known = !stream->infinite;
+        return ST_OK;
+}
+
+static const StreamOps range_ops = {.next = range_next, .skip = range_skip, .count = range_count};
+
+static Status term_range(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        RangeStream *self = arena_new(env->arena, RangeStream);
+        TRY(args_begin(env, term, &args));
+        self->stream = (Stream){.ops = &range_ops, .term = term, .ordered = true, .infinite = args.count == 0};
+        if (args.count == 1)
+                TRY(args_int(&args, 0, &self->stop));
+        if (args.count == 2) {
+                TRY(args_int(&args, 0, &self->next));
+                TRY(args_int(&args, 1, &self->stop));
+        }
+        *ret = val_stream(term, &self->stream);
+        return ST_OK;
+}
+
+/* --- sample --- */
+
+typedef struct Reservoir {
+        Value *rows;
+        Arena *arena;
+        uint64_t size, seen;
+} Reservoir;
+
+static Status sample_row(void *ctx, Env *env, Value row, bool *ret_stop)
+{
+        Reservoir *reservoir = ctx;
+        uint64_t random, at = reservoir->seen++;
+        (void)ret_stop;
+        if (at >= reservoir->size) {
+                TRY(env_random(env, &random));
+                at = random % reservoir->seen;
+                if (at >= reservoir->size)
+                        return ST_OK;
+        }
+        reservoir->rows[at] = value_copy(row, reservoir->arena);
+        return ST_OK;
+}
+
+static Status term_sample(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val source;
+        Stream *stream;
+        int64_t count;
+        TRY(args_begin(env, term, &args));
+        TRY(args_int(&args, 1, &count));
+        if (count < 0)
+                return fail(env, term, ERR_LOGIC, "Number of items to sample must be non-negative, got `%lld`.",
+                            (long long)count);
+        TRY(args_val(&args, 0, &source));
+        TRY(val_as_stream(env, &source, &stream));
+        TRY(stream_check_finite(stream, env));
+        TRY(check_array_size(env, term, (size_t)count));
+        Reservoir reservoir = {
+                .rows = arena_array(env->arena, Value, (size_t)count), .arena = env->arena, .size = (uint64_t)count};
+        if (count)
+                TRY(stream_each(stream, env, sample_row, &reservoir));
+        size_t got = (size_t)MIN(reservoir.seen, reservoir.size);
+        return sorted_result(env, term, stream->table, value_array(reservoir.rows, got), ret);
+}
+
+/* --- union --- */
+
+typedef struct UnionStream {
+        Stream stream;
+        size_t count, next;
+        Stream **sources;
+        bool in_turn; /* one after the other, else batches of all by turns */
+} UnionStream;
+
+static Status union_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        UnionStream *self = (UnionStream *)stream;
+        while (self->count) {
+                bool end;
+                size_t before = batch->count;
+                self->next %= self->count;
+                TRY(stream_next(self->sources[self->next], env, out, want, batch, &end));
+                if (end) {
+                        memmove(&self->sources[self->next], &self->sources[self->next + 1],
+                                (--self->count - self->next) * sizeof *self->sources);
+                } else if (!self->in_turn) {
+                        self->next++;
+                }
+                if (batch->count > before)
+                        break;
+        }
+        *ret_end = self->count == 0;
+        return ST_OK;
+}
+
+static Status union_count(Stream *stream, Env *env, uint64_t *ret_count, bool *ret_known)
+{
+        UnionStream *self = (UnionStream *)stream;
+        *ret_count = 0;
+        *ret_known = true;
+        for (size_t i = 0; *ret_known && i < self->count; i++) {
+                Stream *source = self->sources[i];
+                uint64_t count = 0;
+                *ret_known = source->done || source->ops->count;
+                if (*ret_known && !source->done)
+                        TRY(source->ops->count(source, env, &count, ret_known));
+                *ret_count += count;
+        }
+        return ST_OK;
+}
+
+static const StreamOps union_ops = {.next = union_next, .count = union_count};
+
+/* `interleave` with an order: each source is sorted by it already, and so is the union. */
+typedef struct MergeSource {
+        Stream *stream;
+        Arena *arena;
+        ValueVec rows;
+        size_t index;
+        bool end;
+        bool has_keys, has_before;
+        Value *keys;   /* of rows[index] */
+        Value *before; /* of the row before it: the source has to be in order */
+        Arena *before_arena;
+} MergeSource;
+
+typedef struct MergeStream {
+        Stream stream;
+        size_t count;
+        MergeSource *sources;
+        struct MergeSpec {
+                Func *func;
+                bool descending;
+        } * specs;
+        size_t spec_count;
+} MergeStream;
+
+static int compare_keys(const MergeStream *self, const Value *a, const Value *b)
+{
+        for (size_t i = 0; i < self->spec_count; i++) {
+                int order = value_compare(a[i], b[i]);
+                if (order)
+                        return self->specs[i].descending ? -order : order;
+        }
+        return 0;
+}
+
+static Status merge_fill(MergeStream *self, Env *env, MergeSource *source, bool *ret_has)
+{
+        BatchKind kind = env->batch_kind;
+        env->batch_kind = BATCH_TERMINAL;
+        Status st = ST_OK;
+        while (!st && source->index >= source->rows.count && !source->end) {
+                source->index = 0;
+                source->rows = (ValueVec){0};
+                arena_reset(source->arena);
+                st = stream_next(source->stream, env, source->arena, STREAM_CHUNK, &source->rows, &source->end);
+        }
+        env->batch_kind = kind;
+        TRY(st);
+        *ret_has = source->index < source->rows.count;
+        if (!*ret_has || source->has_keys)
+                return ST_OK;
+        Arena *outer = env->arena;
+        env->arena = source->arena;
+        for (size_t i = 0; !st && i < self->spec_count; i++)
+                st = func_call_datum(env, self->specs[i].func, &source->rows.items[source->index], 1, &source->keys[i]);
+        env->arena = outer;
+        TRY(st);
+        if (source->has_before && compare_keys(self, source->keys, source->before) < 0)
+                return fail(env, self->stream.term, ERR_LOGIC,
+                            "The streams given as arguments are not ordered by given ordering.");
+        source->has_keys = true;
+        return ST_OK;
+}
+
+/* The row has gone out: its keys stay for the check of the next. */
+static void merge_pass(MergeStream *self, MergeSource *source)
+{
+        arena_reset(source->before_arena);
+        for (size_t i = 0; i < self->spec_count; i++)
+                source->before[i] = value_copy(source->keys[i], source->before_arena);
+        source->has_before = true;
+        source->has_keys = false;
+        source->index++;
+}
+
+static Status merge_best(MergeStream *self, Env *env, MergeSource **ret_best)
+{
+        *ret_best = NULL;
+        for (size_t i = 0; i < self->count; i++) {
+                MergeSource *source = &self->sources[i];
+                bool has;
+                TRY(merge_fill(self, env, source, &has));
+                if (has && (!*ret_best || compare_keys(self, source->keys, (*ret_best)->keys) < 0))
+                        *ret_best = source;
+        }
+        return ST_OK;
+}
+
+static Status merge_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        MergeStream *self = (MergeStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        MergeSource *best;
+        for (bool full = false; !full;) {
+                TRY(merge_best(self, env, &best));
+                if (!best) {
+                        *ret_end = true;
+                        return ST_OK;
+                }
+                Value row = value_copy(best->rows.items[best->index], out);
+                merge_pass(self, best);
+                vec_add(batch, out, row);
+                full = batcher_add(&batcher, env, row);
+        }
+        TRY(merge_best(self, env, &best));
+        *ret_end = best == NULL;
+        return ST_OK;
+}
+
+static const StreamOps merge_ops = {.next = merge_next};
+
+static Status merge_spec(Env *env, const Term *term, struct MergeSpec *spec)
+{
+        Val val;
+        spec->descending = term->type == TERM_DESC;
+        TRY(eval(env, term, &val));
+        return val_to_func(env, &val, SHORTCUT_GET_FIELD, &spec->func);
+}
+
+static Status union_ordered(Env *env, const Term *term, const Term *order, Stream **sources, size_t count, Val *ret)
+{
+        MergeStream *self = arena_new(env->arena, MergeStream);
+        bool many = order->type == TERM_MAKE_ARRAY;
+        self->stream = (Stream){.ops = &merge_ops, .term = term, .ordered = true, .is_array = true};
+        if (order->type == TERM_DATUM && value_is(order->datum, V_ARRAY)) {
+                self->spec_count = value_count(order->datum);
+                self->specs = arena_zalloc(env->arena, MAX(self->spec_count, (size_t)1) * sizeof *self->specs);
+                for (size_t i = 0; i < self->spec_count; i++) {
+                        Val field = val_datum(order, value_at(order->datum, i));
+                        TRY(val_to_func(env, &field, SHORTCUT_GET_FIELD, &self->specs[i].func));
+                }
+        } else {
+                self->spec_count = many ? order->arg_count : 1;
+                self->specs = arena_zalloc(env->arena, MAX(self->spec_count, (size_t)1) * sizeof *self->specs);
+                for (size_t i = 0; i < self->spec_count; i++)
+                        TRY(merge_spec(env, many ? order->args[i] : order, &self->specs[i]));
+        }
+        self->count = count;
+        self->sources = arena_zalloc(env->arena, MAX(count, (size_t)1) * sizeof *self->sources);
+        for (size_t i = 0; i < count; i++) {
+                self->sources[i].stream = sources[i];
+                self->sources[i].arena = stream_arena(env);
+                self->sources[i].before_arena = stream_arena(env);
+                self->sources[i].keys = arena_array(env->arena, Value, self->spec_count);
+                self->sources[i].before = arena_array(env->arena, Value, self->spec_count);
+                self->stream.is_array &= sources[i]->is_array;
+                self->stream.infinite |= sources[i]->infinite;
+        }
+        return val_of_stream(env, term, &self->stream, ret);
+}
+
+static Status term_union(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        const Term *interleave = term_opt(term, "interleave");
+        TRY(args_begin(env, term, &args));
+        Stream **sources = arena_array(env->arena, Stream *, args.count);
+        bool is_array = true, infinite = false, ordered = true;
+        for (size_t i = 0; i < args.count; i++) {
+                TRY(args_stream(&args, i, &sources[i]));
+                is_array &= sources[i]->is_array;
+                infinite |= sources[i]->infinite;
+                ordered &= sources[i]->ordered;
+        }
+        bool in_turn = is_array;
+        if (interleave) {
+                if (interleave->type != TERM_DATUM || !value_is(interleave->datum, V_BOOL))
+                        return union_ordered(env, term, interleave, sources, args.count, ret);
+                in_turn |= !interleave->datum.boolean;
+        }
+        UnionStream *self = arena_new(env->arena, UnionStream);
+        self->stream = (Stream){.ops = &union_ops,
+                                .term = term,
+                                .ordered = ordered && in_turn,
+                                .is_array = is_array,
+                                .infinite = infinite};
+        self->count = args.count;
+        self->sources = sources;
+        self->in_turn = in_turn;
+        return val_of_stream(env, term, &self->stream, ret);
+}
+
+static const TermEval list[] = {
+        {TERM_MAP, term_map, true},       {TERM_CONCAT_MAP, term_concat_map, true},
+        {TERM_FILTER, term_filter, true}, {TERM_LIMIT, term_limit, true},
+        {TERM_SKIP, term_slice, true},    {TERM_SLICE, term_slice, true},
+        {TERM_NTH, term_nth, true},       {TERM_IS_EMPTY, term_is_empty, true},
+        {TERM_RANGE, term_range, true},   {TERM_SAMPLE, term_sample, true},
+        {TERM_UNION, term_union, true},
+};
+const TermList terms_sequence = {list, ELEMENTS(list)};

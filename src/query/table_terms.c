@@ -1,0 +1,279 @@
+/* table_terms.c - reading terms of tables: db, table, get, get_all, between. */
+#include "query/env_int.h"
+
+static bool name_ok(Bytes name)
+{
+        for (size_t i = 0; i < name.size; i++) {
+                uint8_t c = name.data[i];
+                if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                      c == '-'))
+                        return false;
+        }
+        return name.size > 0;
+}
+
+static Status check_name(Env *env, const Term *at, const char *kind, Bytes name)
+{
+        if (name_ok(name))
+                return ST_OK;
+        return fail(env, at, ERR_LOGIC, "%s name `%.*s` invalid (Use A-Z, a-z, 0-9, _ and - only).", kind,
+                    (int)name.size, (const char *)name.data);
+}
+
+static Status term_db(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Bytes name;
+        TRY(args_begin(env, term, &args));
+        TRY(args_string(&args, 0, &name));
+        TRY(check_name(env, args.terms[0], "Database", name));
+        TRY(fail_at(env, term, env->source->db_check(env->source->ctx, name)));
+        *ret = (Val){.kind = VAL_DB, .term = term, .db = name};
+        return ST_OK;
+}
+
+/* Reads are always of the present here, so that the modes differ in nothing; but they are checked. */
+static Status table_options(Env *env, const Term *term, bool *ret_uuids)
+{
+        Val val;
+        Bytes text;
+        bool present;
+        *ret_uuids = false;
+        if (!term->opt_count && !env->global_count)
+                return ST_OK;
+        TRY(opt_val(env, term, "use_outdated", &val, &present));
+        if (present)
+                return fail(env, term, ERR_LOGIC,
+                            "The `use_outdated` optarg is no longer supported.  Use the `read_mode` optarg instead.");
+        TRY(opt_val(env, term, "read_mode", &val, &present));
+        if (present) {
+                TRY(val_as_string(env, &val, &text));
+                if (!bytes_equal(text, BYTES_STR("majority")) && !bytes_equal(text, BYTES_STR("single")) &&
+                    !bytes_equal(text, BYTES_STR("outdated")))
+                        return fail(env, term, ERR_LOGIC,
+                                    "Read mode `%.*s` unrecognized (options are \"majority\", \"single\", and "
+                                    "\"outdated\").",
+                                    (int)text.size, (const char *)text.data);
+        }
+        TRY(opt_val(env, term, "identifier_format", &val, &present));
+        if (present) {
+                TRY(val_as_string(env, &val, &text));
+                *ret_uuids = bytes_equal(text, BYTES_STR("uuid"));
+                if (!*ret_uuids && !bytes_equal(text, BYTES_STR("name")))
+                        return fail(env, term, ERR_LOGIC,
+                                    "Identifier format `%.*s` unrecognized (options are \"name\" and \"uuid\").",
+                                    (int)text.size, (const char *)text.data);
+        }
+        return ST_OK;
+}
+
+/* r.db("constant"): looked at without evaluating, since finding the table tells whether the database is there. */
+static const Term *constant_db(const Term *term)
+{
+        if (term->type != TERM_DB || term->has_args_splice || term->arg_count != 1 ||
+            term->args[0]->type != TERM_DATUM || !value_is(term->args[0]->datum, V_STRING))
+                return NULL;
+        return term->args[0];
+}
+
+static Status term_table(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Bytes db = env->default_db, name;
+        const Term *db_name = NULL;
+        TableVal *table;
+        bool uuids;
+        TRY(args_begin(env, term, &args));
+        if (args.count == 2) {
+                db_name = constant_db(args.terms[0]);
+                if (db_name) {
+                        db = value_bytes(db_name->datum);
+                        TRY(check_name(env, db_name, "Database", db));
+                } else {
+                        Val val;
+                        TRY(args_val(&args, 0, &val));
+                        TRY(val_as_db(env, &val, &db));
+                }
+        }
+        TRY(args_string(&args, args.count - 1, &name));
+        TRY(table_options(env, term, &uuids));
+        TRY(check_name(env, args.terms[args.count - 1], "Table", name));
+        Status st = env_table(env, db, name, &table);
+        if (st) {
+                if (db_name) { /* whose fault is it? */
+                        Status no_db = env->source->db_check(env->source->ctx, db);
+                        if (no_db) {
+                                status_ignore(st);
+                                return fail_at(env, args.terms[0], no_db);
+                        }
+                }
+                return fail_at(env, term, st);
+        }
+        if (uuids)
+                TRY(env_table_uuids(env, table, &table));
+        *ret = (Val){.kind = VAL_TABLE, .term = term, .table = table};
+        return ST_OK;
+}
+
+static Status term_get(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val val;
+        Value key, row;
+        TableVal *table;
+        TableView *view;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &val));
+        TRY(val_as_table(env, &val, &table));
+        TRY(args_datum(&args, 1, &key));
+        TRY(fail_at(env, term, env_view(env, table->ref, &view)));
+        TRY(fail_at(env, term, env->source->view_get(view, key, env->arena, &row)));
+        *ret = (Val){.kind = VAL_ROW, .term = term, .datum = row, .table = table, .key = key};
+        return ST_OK;
+}
+
+/* There are no indexes but the primary key yet. */
+Status check_index(Env *env, const Term *term, const TableVal *table, Bytes index)
+{
+        const TableInfo *info = table->info;
+        if (bytes_equal(index, info->primary_key))
+                return ST_OK;
+        return fail(env, term, ERR_OP_FAILED, "Index `%.*s` was not found on table `%.*s.%.*s`.", (int)index.size,
+                    (const char *)index.data, (int)info->db.size, (const char *)info->db.data, (int)info->name.size,
+                    (const char *)info->name.data);
+}
+
+Status opt_index(Env *env, const Term *term, const TableVal *table, bool *ret_present)
+{
+        Val val;
+        Bytes index;
+        TRY(opt_val(env, term, "index", &val, ret_present));
+        if (!*ret_present)
+                return ST_OK;
+        TRY(val_as_string(env, &val, &index));
+        return check_index(env, term, table, index);
+}
+
+/* --- get_all: point reads, one after the other --- */
+
+typedef struct KeysStream {
+        Stream stream;
+        TableVal *table;
+        Value *keys;
+        size_t count, next;
+} KeysStream;
+
+static Status keys_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        KeysStream *self = (KeysStream *)stream;
+        TableView *view;
+        Batcher batcher = batcher_start(env, SOURCE_TABLE, want);
+        TRY(fail_at(env, stream->term, env_view(env, self->table->ref, &view)));
+        while (self->next < self->count) {
+                Value row;
+                TRY(fail_at(env, stream->term, env->source->view_get(view, self->keys[self->next++], out, &row)));
+                if (value_is(row, V_NULL))
+                        continue;
+                vec_add(batch, out, row);
+                if (batcher_add(&batcher, env, row))
+                        break;
+        }
+        *ret_end = self->next >= self->count;
+        return ST_OK;
+}
+
+static const StreamOps keys_ops = {.next = keys_next};
+
+static Status term_get_all(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val val;
+        TableVal *table;
+        bool present;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &val));
+        TRY(val_as_table(env, &val, &table));
+        TRY(opt_index(env, term, table, &present));
+        KeysStream *self = arena_new(env->arena, KeysStream);
+        self->stream = (Stream){.ops = &keys_ops, .term = term, .table = table};
+        self->table = table;
+        self->keys = arena_array(env->arena, Value, args.count);
+        for (size_t i = 1; i < args.count; i++) {
+                Value key;
+                TRY(args_datum(&args, i, &key));
+                if (value_is(key, V_NULL))
+                        return fail(env, args.terms[i], ERR_NON_EXISTENCE, "Keys cannot be NULL.");
+                self->keys[self->count++] = key;
+        }
+        *ret = val_stream(term, &self->stream);
+        return ST_OK;
+}
+
+/* --- between --- */
+
+static Status bound(Args *args, size_t i, bool is_low, Value *ret)
+{
+        Env *env = args->env;
+        Val val;
+        TRY(args_val(args, i, &val));
+        TRY(val_as_datum(env, &val, ret));
+        if (!value_is(*ret, V_NULL))
+                return ST_OK;
+        if (args->term->type == TERM_BETWEEN)
+                return fail(env, val.term, ERR_LOGIC,
+                            "Cannot use `null` in BETWEEN, use `r.minval` or `r.maxval` to denote unboundedness.");
+        *ret = is_low ? value_minval() : value_maxval();
+        return ST_OK;
+}
+
+/* The table under betweens and indexed orders: that is where RethinkDB reports a second one. */
+const Term *slice_origin(const Term *term)
+{
+        while ((term->type == TERM_BETWEEN || term->type == TERM_BETWEEN_DEPRECATED || term->type == TERM_ORDER_BY) &&
+               term->arg_count)
+                term = term->args[0];
+        return term;
+}
+
+static Status term_between(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        Val val;
+        TableVal *table;
+        bool left_open, right_open, has_index;
+        Value low, high;
+        TRY(args_begin(env, term, &args));
+        TRY(args_val(&args, 0, &val));
+        TRY(val_as_table_slice(env, &val, &table));
+        TRY(opt_bound_open(env, term, "left_bound", false, &left_open));
+        TRY(opt_bound_open(env, term, "right_bound", true, &right_open));
+        TRY(bound(&args, 1, true, &low));
+        TRY(bound(&args, 2, false, &high));
+        TRY(opt_index(env, term, table, &has_index));
+        if (table->has_bounds)
+                return fail(env, slice_origin(val.term), ERR_LOGIC,
+                            "Cannot perform multiple BETWEENs on the same table.");
+        TableVal *slice = arena_alloc(env->arena, sizeof *slice);
+        *slice = *table;
+        slice->has_bounds = true;
+        slice->has_index = true;
+        slice->bounds = (KeyBounds){
+                .low = low,
+                .high = high,
+                .low_type = value_is(low, V_MINVAL) ? BOUND_NONE
+                            : left_open             ? BOUND_OPEN
+                                                    : BOUND_CLOSED,
+                .high_type = value_is(high, V_MAXVAL) ? BOUND_NONE
+                             : right_open             ? BOUND_OPEN
+                                                      : BOUND_CLOSED,
+        };
+        *ret = (Val){.kind = VAL_TABLE_SLICE, .term = term, .table = slice};
+        return ST_OK;
+}
+
+static const TermEval list[] = {
+        {TERM_DB, term_db, true},           {TERM_TABLE, term_table, true},
+        {TERM_GET, term_get, true},         {TERM_GET_ALL, term_get_all, true},
+        {TERM_BETWEEN, term_between, true}, {TERM_BETWEEN_DEPRECATED, term_between, true},
+};
+const TermList terms_table = {list, ELEMENTS(list)};
