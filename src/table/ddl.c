@@ -1,0 +1,772 @@
+/* ddl.c - creating, dropping and changing databases and tables.
+ *
+ * Each is one commit over the catalog's documents and the tables themselves, under ddl_mu, so a crash leaves all of it
+ * or nothing (README I1). The new names enter the maps while every slot is locked and before the commit is finished,
+ * because entering may fail for want of memory and a finished commit cannot be taken back. */
+#include "table/table_int.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+
+#include "value/json.h"
+
+/* --- building answers --- */
+
+typedef struct Trap {
+        jmp_buf back;
+        void (*oom)(void *ctx, bool over_budget); /* the arena's own */
+        void *oom_ctx;
+} Trap;
+
+NORETURN static void trap_spring(void *ctx, bool over_budget)
+{
+        longjmp(((Trap *)ctx)->back, 1);
+}
+
+Status build_guarded(Arena *arena, Value (*build)(void *ctx, Arena *arena), void *ctx, Value *ret_value)
+{
+        Trap trap = {.oom = arena->oom, .oom_ctx = arena->oom_ctx};
+        if (setjmp(trap.back) != 0) {
+                arena_on_oom(arena, trap.oom, trap.oom_ctx);
+                return status_nomem();
+        }
+        arena_on_oom(arena, trap_spring, &trap);
+        *ret_value = build(ctx, arena);
+        arena_on_oom(arena, trap.oom, trap.oom_ctx);
+        return ST_OK;
+}
+
+static Value one_change(Arena *arena, Value old_val, Value new_val)
+{
+        Field *pair = arena_array(arena, Field, 2);
+        pair[0] = (Field){BYTES_STR("new_val"), new_val};
+        pair[1] = (Field){BYTES_STR("old_val"), old_val};
+        Value *item = arena_array(arena, Value, 1);
+        *item = value_object_sorted(pair, 2);
+        return value_array(item, 1);
+}
+
+typedef struct Answer {
+        const char *counted;   /* "dbs_created" ... */
+        Bytes db_id, db_name;  /* of a database */
+        const TableRef *table; /* of a table */
+        bool created;          /* else dropped */
+        size_t tables_dropped; /* of a database */
+} Answer;
+
+static Value build_answer(void *ctx, Arena *arena)
+{
+        const Answer *a = ctx;
+        Value row = a->table ? system_table_config_row(a->table, false, arena)
+                             : system_db_config_row(arena, a->db_id, a->db_name);
+        ObjectBuilder answer;
+        object_init(&answer, arena, 3);
+        object_add_str(&answer, "config_changes",
+                       a->created ? one_change(arena, value_null(), row) : one_change(arena, row, value_null()));
+        object_add_str(&answer, a->counted, value_number(1));
+        if (!a->table && !a->created)
+                object_add_str(&answer, "tables_dropped", value_number((double)a->tables_dropped));
+        return object_take(&answer);
+}
+
+/* --- documents --- */
+
+static Bytes document_key(char kind, const void *id, uint8_t out[UUID_TEXT_BYTES + 1])
+{
+        out[0] = (uint8_t)kind;
+        memcpy(out + 1, id, UUID_TEXT_BYTES);
+        return BYTES(out, UUID_TEXT_BYTES + 1);
+}
+
+static Status put_document(TableCatalog *catalog, Commit *commit, Bytes key, Value doc)
+{
+        size_t size = value_encoded_size(doc);
+        uint8_t *bytes = mem_alloc(size);
+        if (!bytes)
+                return status_nomem();
+        value_encode(doc, bytes);
+        Status st = commit_put(commit, catalog->documents, key, BYTES(bytes, size));
+        mem_free(bytes);
+        return st;
+}
+
+static Status put_meta(TableCatalog *catalog, Commit *commit, uint64_t next_store_id)
+{
+        Field fields[] = {
+                {BYTES_STR("format"), value_number(CATALOG_FORMAT)},
+                {BYTES_STR("next_store_id"), value_number((double)next_store_id)},
+        };
+        return put_document(catalog, commit, BYTES_STR("m"), value_object_sorted(fields, ELEMENTS(fields)));
+}
+
+static Status put_database(TableCatalog *catalog, Commit *commit, Bytes id, Bytes name)
+{
+        uint8_t key[UUID_TEXT_BYTES + 1];
+        Field fields[] = {
+                {BYTES_STR("id"), value_string(id)},
+                {BYTES_STR("name"), value_string(name)},
+        };
+        return put_document(catalog, commit, document_key('d', id.data, key),
+                            value_object_sorted(fields, ELEMENTS(fields)));
+}
+
+static Status put_table(TableCatalog *catalog, Commit *commit, const TableSettings *s)
+{
+        uint8_t key[UUID_TEXT_BYTES + 1];
+        Field fields[] = {
+                {BYTES_STR("db"), value_string(BYTES(s->database->id, UUID_TEXT_BYTES))},
+                {BYTES_STR("durability"), value_str(s->hard ? "hard" : "soft")},
+                {BYTES_STR("engine"), value_str(TABLE_ENGINE)},
+                {BYTES_STR("id"), value_string(s->id)},
+                {BYTES_STR("name"), value_string(s->name)},
+                {BYTES_STR("primary_key"), value_string(s->primary_key)},
+                {BYTES_STR("shards"), value_number(s->shard_count)},
+                {BYTES_STR("store_id"), value_number((double)s->store_id)},
+                {BYTES_STR("write_acks"), value_str(s->ack_single ? "single" : "majority")},
+        };
+        return put_document(catalog, commit, document_key('t', s->id.data, key),
+                            value_object_sorted(fields, ELEMENTS(fields)));
+}
+
+static Status delete_document(TableCatalog *catalog, Commit *commit, char kind, const void *id)
+{
+        uint8_t key[UUID_TEXT_BYTES + 1];
+        bool found;
+        return commit_delete(commit, catalog->documents, document_key(kind, id, key), &found);
+}
+
+/* --- the shape of every change: lock, fill the commit, finish --- */
+
+static Status begin(TableCatalog *catalog, Commit **ret_commit)
+{
+        Commit *commit = NULL;
+        TRY(commit_begin(catalog->store, &commit));
+        Status st = commit_lock(commit, catalog->documents);
+        if (st) {
+                commit_abort(commit);
+                return st;
+        }
+        *ret_commit = commit;
+        return ST_OK;
+}
+
+static void raise_position(uint64_t *position, uint64_t to)
+{
+        if (to > *position)
+                *position = to;
+}
+
+static Status bad_name(const char *what, Bytes name)
+{
+        return status_new(ERR_LOGIC, "%s name `%.*s` invalid (" SOURCE_NAME_RULE ").", what, (int)name.size,
+                          (const char *)name.data);
+}
+
+static Status special(const char *what)
+{
+        return status_new(ERR_OP_FAILED, "Database `" SYSTEM_DB "` is special; you can't %s.", what);
+}
+
+static bool is_system(Bytes db)
+{
+        return bytes_equal(db, BYTES_STR(SYSTEM_DB));
+}
+
+static Status no_db(Bytes db)
+{
+        return status_new(ERR_OP_FAILED, "Database `%.*s` does not exist.", (int)db.size, (const char *)db.data);
+}
+
+static Status database_new(Bytes id, Bytes name, Database **ret_database)
+{
+        Database *database = mem_zalloc(sizeof *database);
+        if (database)
+                database->name = mem_alloc(name.size + 1);
+        if (!database || !database->name) {
+                database_free(database);
+                return status_nomem();
+        }
+        memcpy(database->id, id.data, UUID_TEXT_BYTES);
+        memcpy(database->name, name.data, name.size);
+        database->name[name.size] = 0;
+        *ret_database = database;
+        return ST_OK;
+}
+
+/* --- databases --- */
+
+/* An empty store: the catalog, and the database `test` as a new RethinkDB has it. */
+Status ddl_create_catalog(TableCatalog *catalog)
+{
+        char id[UUID_TEXT_BYTES + 1];
+        Commit *commit = NULL;
+        uint64_t position;
+        TRY(uuid_new(catalog, id));
+        TRY(commit_begin(catalog->store, &commit));
+        Status st = commit_create_table(commit, CATALOG_TABLE_ID, TABLE_ENGINE, &catalog->documents);
+        if (!st)
+                st = commit_lock(commit, catalog->documents);
+        if (!st)
+                st = put_meta(catalog, commit, FIRST_TABLE_ID);
+        if (!st)
+                st = put_database(catalog, commit, BYTES(id, UUID_TEXT_BYTES), BYTES_STR("test"));
+        if (st)
+                commit_abort(commit);
+        else
+                st = commit_finish(commit, &position);
+        catalog->documents = store_table_unref(catalog->documents);
+        return st;
+}
+
+static Status db_create_locked(TableCatalog *catalog, Bytes name, Arena *arena, Value *ret_result,
+                               uint64_t *ret_position)
+{
+        char id[UUID_TEXT_BYTES + 1];
+        Commit *commit = NULL;
+        Database *database = NULL;
+        uint64_t position = 0;
+        if (is_system(name) || names_db(catalog, name))
+                return status_new(ERR_OP_FAILED, "Database `%.*s` already exists.", (int)name.size,
+                                  (const char *)name.data);
+        TRY(uuid_new(catalog, id));
+        Answer answer = {
+                .counted = "dbs_created", .db_id = BYTES(id, UUID_TEXT_BYTES), .db_name = name, .created = true};
+        answer.db_id.data = arena_try_alloc(arena, UUID_TEXT_BYTES);
+        if (!answer.db_id.data)
+                return status_nomem();
+        memcpy((void *)answer.db_id.data, id, UUID_TEXT_BYTES);
+        TRY(build_guarded(arena, build_answer, &answer, ret_result));
+        TRY(database_new(BYTES(id, UUID_TEXT_BYTES), name, &database));
+        Status st = begin(catalog, &commit);
+        if (!st)
+                st = put_database(catalog, commit, BYTES(id, UUID_TEXT_BYTES), name);
+        if (st) {
+                commit_abort(commit);
+                database_free(database);
+                return st;
+        }
+        names_lock_all(catalog);
+        st = map_put(catalog->databases, name, database, NULL);
+        if (st) {
+                commit_abort(commit);
+        } else {
+                st = commit_finish(commit, &position);
+                if (st)
+                        map_remove(catalog->databases, name);
+        }
+        names_unlock_all(catalog);
+        if (st)
+                database_free(database);
+        else
+                raise_position(ret_position, position);
+        return st;
+}
+
+Status ddl_db_create(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position)
+{
+        TableCatalog *catalog = ctx;
+        if (!source_name_valid(name))
+                return bad_name("Database", name);
+        mutex_lock(&catalog->ddl_mu);
+        Status st = db_create_locked(catalog, name, arena, ret_result, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+typedef struct TableList {
+        TableRef **items;
+        size_t count;
+} TableList;
+
+static void table_list_done(TableList *list)
+{
+        for (size_t i = 0; i < list->count; i++)
+                catalog_table_unref(list->items[i]);
+        mem_free(list->items);
+}
+
+static int compare_store_ids(const void *a, const void *b)
+{
+        const TableRef *x = *(TableRef *const *)a, *y = *(TableRef *const *)b;
+        return (x->store_id > y->store_id) - (x->store_id < y->store_id);
+}
+
+/* The tables of a database, by store id: the order in which their locks are taken. */
+static Status tables_of(TableCatalog *catalog, const Database *database, TableList *list)
+{
+        size_t cursor = 0;
+        Bytes name;
+        void *value;
+        list->items = mem_alloc((map_count(catalog->tables) + 1) * sizeof(TableRef *));
+        if (!list->items)
+                return status_nomem();
+        while (map_next(catalog->tables, &cursor, &name, &value))
+                if (((TableRef *)value)->database == database)
+                        list->items[list->count++] = catalog_table_ref(value);
+        qsort(list->items, list->count, sizeof *list->items, compare_store_ids);
+        return ST_OK;
+}
+
+static Status drop_tables(TableCatalog *catalog, Commit *commit, const TableList *tables)
+{
+        for (size_t i = 0; i < tables->count; i++) {
+                TRY(commit_lock(commit, tables->items[i]->store));
+                TRY(commit_drop_table(commit, tables->items[i]->store));
+                TRY(delete_document(catalog, commit, 't', tables->items[i]->info.id.data));
+        }
+        return ST_OK;
+}
+
+static Status db_drop_locked(TableCatalog *catalog, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position)
+{
+        _cleanup_(table_list_done) TableList tables = {0};
+        Commit *commit = NULL;
+        uint64_t position;
+        Database *database = names_db(catalog, name);
+        if (!database)
+                return no_db(name);
+        TRY(tables_of(catalog, database, &tables));
+        Bytes id = {arena_try_alloc(arena, UUID_TEXT_BYTES), UUID_TEXT_BYTES};
+        if (!id.data)
+                return status_nomem();
+        memcpy((void *)id.data, database->id, UUID_TEXT_BYTES);
+        Answer answer = {.counted = "dbs_dropped", .db_id = id, .db_name = name, .tables_dropped = tables.count};
+        TRY(build_guarded(arena, build_answer, &answer, ret_result));
+        TRY(begin(catalog, &commit));
+        Status st = drop_tables(catalog, commit, &tables);
+        if (!st)
+                st = delete_document(catalog, commit, 'd', database->id);
+        if (st) {
+                commit_abort(commit);
+                return st;
+        }
+        TRY(commit_finish(commit, &position));
+        names_lock_all(catalog);
+        for (size_t i = 0; i < tables.count; i++)
+                names_remove_table(catalog, tables.items[i]->info.db, tables.items[i]->info.name);
+        map_remove(catalog->databases, name);
+        names_unlock_all(catalog);
+        database_free(database);
+        raise_position(ret_position, position);
+        return ST_OK;
+}
+
+Status ddl_db_drop(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position)
+{
+        TableCatalog *catalog = ctx;
+        if (is_system(name))
+                return special("delete it");
+        mutex_lock(&catalog->ddl_mu);
+        Status st = db_drop_locked(catalog, name, arena, ret_result, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+static Status db_rename_locked(TableCatalog *catalog, Bytes id, Bytes new_name, uint64_t *ret_position)
+{
+        _cleanup_(table_list_done) TableList tables = {0}, renamed = {0};
+        Commit *commit = NULL;
+        uint64_t position;
+        Database *database = NULL, *fresh = NULL;
+        size_t cursor = 0;
+        Bytes name;
+        void *value;
+        while (!database && map_next(catalog->databases, &cursor, &name, &value))
+                if (bytes_equal(BYTES(((Database *)value)->id, UUID_TEXT_BYTES), id))
+                        database = value;
+        if (!database)
+                return status_new(ERR_OP_FAILED, "The database was dropped.");
+        if (bytes_equal(BYTES_STR(database->name), new_name))
+                return ST_OK;
+        if (is_system(new_name) || names_db(catalog, new_name))
+                return status_new(ERR_OP_FAILED, "Database `%.*s` already exists.", (int)new_name.size,
+                                  (const char *)new_name.data);
+        TRY(tables_of(catalog, database, &tables));
+        renamed.items = mem_alloc((tables.count + 1) * sizeof(TableRef *));
+        if (!renamed.items)
+                return status_nomem();
+        TRY(database_new(id, new_name, &fresh));
+        Status st = ST_OK;
+        while (!st && renamed.count < tables.count) {
+                TableRef *old = tables.items[renamed.count];
+                TableSettings s = table_settings(old);
+                s.db = BYTES_STR(fresh->name);
+                s.database = fresh;
+                StoreTable *store = store_table_ref(catalog->store, old->store_id);
+                st = store ? table_ref_new(catalog, &s, store, &renamed.items[renamed.count])
+                           : status_new(ERR_OP_FAILED, "A table of the database was dropped.");
+                renamed.count += !st;
+        }
+        if (!st)
+                st = begin(catalog, &commit);
+        if (!st)
+                st = put_database(catalog, commit, id, new_name);
+        if (st) {
+                commit_abort(commit);
+                database_free(fresh);
+                return st;
+        }
+        names_lock_all(catalog);
+        st = map_put(catalog->databases, BYTES_STR(fresh->name), fresh, NULL);
+        for (size_t i = 0; !st && i < renamed.count; i++) {
+                st = names_put_table(catalog, renamed.items[i]);
+                if (!st)
+                        catalog_table_ref(renamed.items[i]); /* the map's; the list keeps its own */
+        }
+        if (st)
+                commit_abort(commit);
+        else
+                st = commit_finish(commit, &position);
+        const TableList *gone = st ? &renamed : &tables;
+        for (size_t i = 0; i < gone->count; i++) {
+                TableRef *table = gone->items[i];
+                if (names_table(catalog, table->info.db, table->info.name) == table)
+                        names_remove_table(catalog, table->info.db, table->info.name);
+        }
+        Database *unused = st ? fresh : database;
+        if (map_get(catalog->databases, BYTES_STR(unused->name)) == unused)
+                map_remove(catalog->databases, BYTES_STR(unused->name));
+        names_unlock_all(catalog);
+        database_free(unused);
+        if (!st)
+                raise_position(ret_position, position);
+        return st;
+}
+
+Status ddl_db_rename(TableCatalog *catalog, Bytes id, Bytes new_name, uint64_t *ret_position)
+{
+        if (!source_name_valid(new_name))
+                return bad_name("Database", new_name);
+        mutex_lock(&catalog->ddl_mu);
+        Status st = db_rename_locked(catalog, id, new_name, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+/* --- tables --- */
+
+/* Enters `table` (its reference goes to the map), finishes the commit and takes `old` out, or undoes all of it. */
+static Status publish_table(TableCatalog *catalog, Commit *commit, TableRef *table, TableRef *old,
+                            uint64_t *ret_position)
+{
+        uint64_t position;
+        names_lock_all(catalog);
+        bool same_name =
+                old && bytes_equal(old->info.db, table->info.db) && bytes_equal(old->info.name, table->info.name);
+        if (same_name)
+                catalog_table_ref(old); /* names_put_table drops the map's */
+        Status st = names_put_table(catalog, table);
+        if (st) {
+                commit_abort(commit);
+                catalog_table_unref(table);
+                if (same_name)
+                        catalog_table_unref(old);
+                names_unlock_all(catalog);
+                return st;
+        }
+        st = commit_finish(commit, &position);
+        if (!st) {
+                raise_position(ret_position, position);
+                if (same_name)
+                        catalog_table_unref(old);
+                else if (old)
+                        names_remove_table(catalog, old->info.db, old->info.name);
+        } else if (same_name) {
+                /* The entry is there already, so this cannot fail. */
+                Status again = names_put_table(catalog, old);
+                if (again) {
+                        status_ignore(again);
+                        catalog_table_unref(old);
+                }
+        } else {
+                names_remove_table(catalog, table->info.db, table->info.name);
+        }
+        names_unlock_all(catalog);
+        return st;
+}
+
+static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Arena *arena, Value *ret_result,
+                                  uint64_t *ret_position)
+{
+        char id[UUID_TEXT_BYTES + 1];
+        Commit *commit = NULL;
+        StoreTable *store = NULL;
+        TableRef *table = NULL;
+        s->database = names_db(catalog, s->db);
+        if (!s->database)
+                return no_db(s->db);
+        if (names_table(catalog, s->db, s->name))
+                return status_new(ERR_OP_FAILED, "Table `%.*s.%.*s` already exists.", (int)s->db.size,
+                                  (const char *)s->db.data, (int)s->name.size, (const char *)s->name.data);
+        TRY(uuid_new(catalog, id));
+        s->id = BYTES(id, UUID_TEXT_BYTES);
+        s->store_id = catalog->next_store_id;
+        TRY(begin(catalog, &commit));
+        Status st = put_table(catalog, commit, s);
+        if (!st)
+                st = put_meta(catalog, commit, s->store_id + 1);
+        if (!st)
+                st = commit_create_table(commit, s->store_id, TABLE_ENGINE, &store);
+        if (!st)
+                st = table_ref_new(catalog, s, store, &table);
+        if (!st) {
+                Answer answer = {.counted = "tables_created", .table = table, .created = true};
+                st = build_guarded(arena, build_answer, &answer, ret_result);
+        }
+        if (st) {
+                catalog_table_unref(table);
+                commit_abort(commit);
+                return st;
+        }
+        TRY(publish_table(catalog, commit, table, NULL, ret_position));
+        catalog->next_store_id++;
+        return ST_OK;
+}
+
+Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *arena, Value *ret_result,
+                        uint64_t *ret_position)
+{
+        TableCatalog *catalog = ctx;
+        int64_t shards = 1;
+        TableSettings s = {.db = db, .name = name, .primary_key = BYTES_STR("id")};
+        if (!source_name_valid(name))
+                return bad_name("Table", name);
+        if (is_system(db))
+                return special("create new tables in it");
+        bool has_options = value_is_object(options);
+        Value v = has_options ? value_get_str(options, "primary_key") : value_none();
+        if (value_is(v, V_STRING))
+                s.primary_key = value_bytes(v);
+        v = has_options ? value_get_str(options, "durability") : value_none();
+        s.hard = !value_bytes_are(v, "soft");
+        v = has_options ? value_get_str(options, "shards") : value_none();
+        if (value_is(v, V_NUMBER) && (!value_integer(v, &shards) || shards < 1))
+                return status_new(ERR_LOGIC, "Every table must have at least one shard.");
+        if (shards > MAX_SHARDS)
+                return status_new(ERR_OP_FAILED, "Maximum number of shards is %d.", MAX_SHARDS);
+        s.shard_count = (unsigned)shards;
+        mutex_lock(&catalog->ddl_mu);
+        Status st = table_create_locked(catalog, &s, arena, ret_result, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+static Status table_drop_locked(TableCatalog *catalog, Bytes db, Bytes name, Arena *arena, Value *ret_result,
+                                uint64_t *ret_position)
+{
+        Commit *commit = NULL;
+        uint64_t position;
+        if (!names_db(catalog, db))
+                return no_db(db);
+        TableRef *table = names_table(catalog, db, name);
+        if (!table)
+                return status_new(ERR_OP_FAILED, "Table `%.*s.%.*s` does not exist.", (int)db.size,
+                                  (const char *)db.data, (int)name.size, (const char *)name.data);
+        Answer answer = {.counted = "tables_dropped", .table = table};
+        TRY(build_guarded(arena, build_answer, &answer, ret_result));
+        TRY(begin(catalog, &commit));
+        TableList one = {.items = &table, .count = 1};
+        Status st = drop_tables(catalog, commit, &one);
+        if (st) {
+                commit_abort(commit);
+                return st;
+        }
+        TRY(commit_finish(commit, &position));
+        names_lock_all(catalog);
+        names_remove_table(catalog, db, name);
+        names_unlock_all(catalog);
+        raise_position(ret_position, position);
+        return ST_OK;
+}
+
+Status ddl_table_drop(void *ctx, Bytes db, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position)
+{
+        TableCatalog *catalog = ctx;
+        if (is_system(db))
+                return special("drop tables in it");
+        mutex_lock(&catalog->ddl_mu);
+        Status st = table_drop_locked(catalog, db, name, arena, ret_result, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+/* --- changing a table's settings: a write to its row of table_config --- */
+
+#define WRONG_FORMAT "The change you're trying to make to `rethinkdb.table_config` has the wrong format. "
+
+static Status wrong_choice(Arena *arena, const char *field, const char *choices, Value got)
+{
+        Bytes text = json_pretty_text(got, arena);
+        return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `%s`: Expected %s, got: %.*s", field, choices, (int)text.size,
+                          (const char *)text.data);
+}
+
+static Status expected_field(const char *field)
+{
+        return status_new(ERR_OP_FAILED, WRONG_FORMAT "Expected a field named `%s`.", field);
+}
+
+static bool names_this_server(TableCatalog *catalog, Value v, bool uuids)
+{
+        return value_bytes_are(v, uuids ? catalog->host->server_id : catalog->host->server_name);
+}
+
+/* There is one server, so a shard can only be on it. */
+static Status check_shard(TableCatalog *catalog, Value shard, bool uuids)
+{
+        if (!value_is(shard, V_OBJECT))
+                return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: Expected an object.");
+        Value replicas = value_get_str(shard, "replicas"), nonvoting = value_get_str(shard, "nonvoting_replicas");
+        Value primary = value_get_str(shard, "primary_replica");
+        if (!value_is(replicas, V_ARRAY) || value_count(replicas) == 0)
+                return status_new(ERR_OP_FAILED,
+                                  WRONG_FORMAT "In `shards`: You must specify at least one replica for each shard.");
+        for (size_t i = 0; i <= value_count(replicas); i++) {
+                Value server = i < value_count(replicas) ? value_at(replicas, i) : primary;
+                if (!value_is(server, V_STRING))
+                        return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: Expected a server name.");
+                if (!names_this_server(catalog, server, uuids)) {
+                        Bytes name = value_bytes(server);
+                        return status_new(ERR_OP_FAILED,
+                                          WRONG_FORMAT "In `shards`: Server `%.*s` does not exist or is not connected.",
+                                          (int)name.size, (const char *)name.data);
+                }
+        }
+        if (value_count(replicas) > 1)
+                return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: Server `%s` is listed more than once.",
+                                  catalog->host->server_name);
+        if (value_is(nonvoting, V_ARRAY) && value_count(nonvoting) > 0)
+                return status_new(ERR_OP_FAILED,
+                                  WRONG_FORMAT
+                                  "In `shards`: The primary replica (`%s`) must not be a nonvoting replica.",
+                                  catalog->host->server_name);
+        return ST_OK;
+}
+
+static const char *const config_fields[] = {"db",          "durability", "id",         "indexes",   "name",
+                                            "primary_key", "shards",     "write_acks", "write_hook"};
+
+static Status check_config_row(TableCatalog *catalog, Value old_row, Value row, bool uuids, Arena *arena,
+                               TableSettings *s)
+{
+        for (size_t i = 0; i < ELEMENTS(config_fields); i++)
+                if (value_is(value_get_str(row, config_fields[i]), V_NONE) &&
+                    strcmp(config_fields[i], "write_hook") != 0)
+                        return expected_field(config_fields[i]);
+        for (size_t i = 0; i < value_count(row); i++) {
+                Bytes key;
+                bool known = false;
+                value_field_at(row, i, &key);
+                for (size_t k = 0; k < ELEMENTS(config_fields); k++)
+                        known |= bytes_equal(key, BYTES_STR(config_fields[k]));
+                if (!known)
+                        return status_new(ERR_OP_FAILED, WRONG_FORMAT "Unexpected key(s): `%.*s`.", (int)key.size,
+                                          (const char *)key.data);
+        }
+        Value name = value_get_str(row, "name"), db = value_get_str(row, "db"), shards = value_get_str(row, "shards");
+        Value durability = value_get_str(row, "durability"), acks = value_get_str(row, "write_acks");
+        if (!value_is(name, V_STRING) || !source_name_valid(value_bytes(name)))
+                return wrong_choice(arena, "name", "a table name", name);
+        if (!value_is(db, V_STRING))
+                return wrong_choice(arena, "db", "a database", db);
+        if (!value_equal(value_get_str(row, "indexes"), value_get_str(old_row, "indexes")))
+                return status_new(ERR_OP_FAILED, WRONG_FORMAT "The `indexes` field is read-only and can't be used to "
+                                                              "create or drop indexes.");
+        if (!value_bytes_are(durability, "hard") && !value_bytes_are(durability, "soft"))
+                return wrong_choice(arena, "durability", "\"soft\" or \"hard\"", durability);
+        if (!value_bytes_are(acks, "single") && !value_bytes_are(acks, "majority"))
+                return wrong_choice(arena, "write_acks", "\"single\" or \"majority\"", acks);
+        if (!value_is(shards, V_ARRAY) || value_count(shards) == 0)
+                return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: You must specify at least one shard.");
+        if (value_count(shards) > MAX_SHARDS)
+                return status_new(ERR_OP_FAILED, "Maximum number of shards is %d.", MAX_SHARDS);
+        for (size_t i = 0; i < value_count(shards); i++)
+                TRY(check_shard(catalog, value_at(shards, i), uuids));
+        if (!value_equal(value_get_str(row, "primary_key"), value_get_str(old_row, "primary_key")))
+                return status_new(ERR_OP_FAILED, "It's illegal to change a table's primary key");
+        Value hook = value_get_str(row, "write_hook");
+        if (!value_is(hook, V_NULL) && !value_is(hook, V_NONE))
+                return status_new(ERR_OP_FAILED, "Write hooks are not implemented.");
+        s->db = value_bytes(db); /* a name or, with `uuids`, an id */
+        s->name = value_bytes(name);
+        s->hard = value_bytes_are(durability, "hard");
+        s->ack_single = value_bytes_are(acks, "single");
+        s->shard_count = (unsigned)value_count(shards);
+        return ST_OK;
+}
+
+static Database *find_db(TableCatalog *catalog, Bytes name_or_id, bool uuids)
+{
+        if (!uuids)
+                return names_db(catalog, name_or_id);
+        size_t cursor = 0;
+        Bytes name;
+        void *value;
+        while (map_next(catalog->databases, &cursor, &name, &value))
+                if (bytes_equal(BYTES(((Database *)value)->id, UUID_TEXT_BYTES), name_or_id))
+                        return value;
+        return NULL;
+}
+
+static TableRef *find_by_id(TableCatalog *catalog, Bytes id)
+{
+        size_t cursor = 0;
+        Bytes name;
+        void *value;
+        while (map_next(catalog->tables, &cursor, &name, &value))
+                if (bytes_equal(((TableRef *)value)->info.id, id))
+                        return value;
+        return NULL;
+}
+
+static Status configure_locked(TableCatalog *catalog, Bytes id, TableSettings *s, bool uuids, uint64_t *ret_position)
+{
+        Commit *commit = NULL;
+        TableRef *table = NULL;
+        TableRef *old = find_by_id(catalog, id);
+        if (!old)
+                return status_new(ERR_OP_FAILED, "The table was dropped.");
+        Database *database = find_db(catalog, s->db, uuids);
+        if (!database)
+                return no_db(s->db);
+        TableSettings to = table_settings(old);
+        to.database = database;
+        to.db = BYTES_STR(database->name);
+        to.name = s->name;
+        to.hard = s->hard;
+        to.ack_single = s->ack_single;
+        to.shard_count = s->shard_count;
+        TableRef *there = names_table(catalog, to.db, to.name);
+        if (there && there != old)
+                return status_new(ERR_OP_FAILED,
+                                  "Can't rename table `%s.%s` to `%s.%.*s` because table `%s.%.*s` already exists.",
+                                  (const char *)old->info.db.data, (const char *)old->info.name.data, database->name,
+                                  (int)to.name.size, (const char *)to.name.data, database->name, (int)to.name.size,
+                                  (const char *)to.name.data);
+        StoreTable *store = store_table_ref(catalog->store, old->store_id);
+        if (!store)
+                return status_new(ERR_OP_FAILED, "The table was dropped.");
+        TRY(table_ref_new(catalog, &to, store, &table));
+        Status st = begin(catalog, &commit);
+        if (!st) {
+                st = put_table(catalog, commit, &to);
+                if (st)
+                        commit_abort(commit);
+        }
+        if (st) {
+                catalog_table_unref(table);
+                return st;
+        }
+        return publish_table(catalog, commit, table, old, ret_position);
+}
+
+Status ddl_table_configure(TableCatalog *catalog, Value old_row, Value new_row, Arena *arena, bool uuids,
+                           uint64_t *ret_position)
+{
+        TableSettings s = {0};
+        TRY(check_config_row(catalog, old_row, new_row, uuids, arena, &s));
+        mutex_lock(&catalog->ddl_mu);
+        Status st = configure_locked(catalog, value_bytes(value_get_str(old_row, "id")), &s, uuids, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}

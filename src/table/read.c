@@ -1,0 +1,278 @@
+/* read.c - views and scans: a pinned snapshot of an ordinary table, or the rows of a system table made when the view
+ * opens. */
+#include "table/table_int.h"
+
+#include "value/key.h"
+
+struct TableView {
+        TableRef *table;    /* counted */
+        Snapshot *snapshot; /* ordinary tables */
+        /* system tables: all rows */
+        Arena arena;
+        SystemRow *rows;
+        size_t row_count;
+        uint64_t version;
+};
+
+struct TableScan {
+        TableView *view;
+        Cursor *cursor;   /* ordinary tables */
+        size_t low, high; /* system tables: rows [low, high) are left */
+        bool descending;
+};
+
+Status table_error(const TableRef *table, Status st)
+{
+        if (status_code(st) == ERR_NOT_FOUND) { /* dropped since it was found */
+                status_ignore(st);
+                return status_new(ERR_OP_FAILED, "Table `%s.%s` does not exist.", (const char *)table->info.db.data,
+                                  (const char *)table->info.name.data);
+        }
+        return st;
+}
+
+static Status system_view(TableView *view)
+{
+        arena_init(&view->arena, 0);
+        return system_rows(view->table, &view->arena, &view->rows, &view->row_count, &view->version);
+}
+
+static void view_close(TableView *view)
+{
+        if (!view)
+                return;
+        store_unpin(view->snapshot);
+        if (!view->snapshot)
+                arena_done(&view->arena);
+        catalog_table_unref(view->table);
+        mem_free(view);
+}
+
+static Status view_open(TableRef *table, TableView **ret_view)
+{
+        TableView *view = mem_alloc(sizeof *view);
+        if (!view)
+                return status_nomem();
+        *view = (TableView){.table = catalog_table_ref(table)};
+        Status st = table->store ? table_error(table, store_pin(table->store, &view->snapshot)) : system_view(view);
+        if (st) {
+                view_close(view);
+                return st;
+        }
+        *ret_view = view;
+        return ST_OK;
+}
+
+static uint64_t view_version(TableView *view)
+{
+        return view->snapshot ? snapshot_version(view->snapshot) : view->version;
+}
+
+/* First row whose key is not below `key`. */
+static size_t lower_row(const TableView *view, Bytes key)
+{
+        size_t low = 0, high = view->row_count;
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (bytes_compare(view->rows[middle].key, key) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+static Status view_get(TableView *view, Value key, Arena *hold, Value *ret_row)
+{
+        Bytes key_bytes, bytes;
+        bool found;
+        TRY(key_encode_primary(key, hold, &key_bytes));
+        if (view->snapshot) {
+                TRY(snapshot_get(view->snapshot, key_bytes, hold, &bytes, &found));
+                *ret_row = found ? value_decode(bytes.data) : value_null();
+                return ST_OK;
+        }
+        size_t i = lower_row(view, key_bytes);
+        found = i < view->row_count && bytes_equal(view->rows[i].key, key_bytes);
+        *ret_row = found ? view->rows[i].row : value_null();
+        return ST_OK;
+}
+
+/* The smallest key above `key`. */
+static Bytes next_key(Bytes key, Arena *arena)
+{
+        uint8_t *bytes = arena_alloc(arena, key.size + 1);
+        memcpy(bytes, key.data, key.size);
+        bytes[key.size] = 0;
+        return BYTES(bytes, key.size + 1);
+}
+
+static EngineRange range_of(const KeyBounds *bounds, Arena *arena)
+{
+        EngineRange range = {0};
+        if (!bounds)
+                return range;
+        if (bounds->low_type != BOUND_NONE) {
+                range.low = key_encode(bounds->low, arena);
+                if (bounds->low_type == BOUND_OPEN)
+                        range.low = next_key(range.low, arena);
+        }
+        if (bounds->high_type != BOUND_NONE) {
+                range.high = key_encode(bounds->high, arena);
+                if (bounds->high_type == BOUND_CLOSED)
+                        range.high = next_key(range.high, arena);
+        }
+        return range;
+}
+
+/* Bounds are encoded in an arena of our own, since neither count nor scan_open is given one. */
+typedef struct Ranged {
+        const KeyBounds *bounds;
+        EngineRange range;
+} Ranged;
+
+static Value build_range(void *ctx, Arena *arena)
+{
+        Ranged *ranged = ctx;
+        ranged->range = range_of(ranged->bounds, arena);
+        return value_none();
+}
+
+static void system_range(const TableView *view, EngineRange range, size_t *ret_low, size_t *ret_high)
+{
+        *ret_low = range.low.data ? lower_row(view, range.low) : 0;
+        *ret_high = range.high.data ? lower_row(view, range.high) : view->row_count;
+        if (*ret_high < *ret_low)
+                *ret_high = *ret_low;
+}
+
+static bool unbounded(const KeyBounds *bounds)
+{
+        return !bounds || (bounds->low_type == BOUND_NONE && bounds->high_type == BOUND_NONE);
+}
+
+static Status with_range(const KeyBounds *bounds, Status (*use)(void *ctx, EngineRange range), void *ctx)
+{
+        if (unbounded(bounds))
+                return use(ctx, (EngineRange){0});
+        Arena arena;
+        Ranged ranged = {.bounds = bounds};
+        Value ignored;
+        arena_init(&arena, 0);
+        Status st = build_guarded(&arena, build_range, &ranged, &ignored);
+        if (!st)
+                st = use(ctx, ranged.range);
+        arena_done(&arena);
+        return st;
+}
+
+typedef struct Counting {
+        TableView *view;
+        uint64_t count;
+} Counting;
+
+static Status count_range(void *ctx, EngineRange range)
+{
+        Counting *c = ctx;
+        if (c->view->snapshot)
+                return snapshot_count(c->view->snapshot, range, &c->count);
+        size_t low, high;
+        system_range(c->view, range, &low, &high);
+        c->count = high - low;
+        return ST_OK;
+}
+
+static Status view_count(TableView *view, const KeyBounds *bounds, uint64_t *ret_count)
+{
+        Counting c = {.view = view};
+        TRY(with_range(bounds, count_range, &c));
+        *ret_count = c.count;
+        return ST_OK;
+}
+
+static Status view_nth(TableView *view, uint64_t n, Arena *hold, Value *ret_row)
+{
+        Bytes key, bytes;
+        bool found;
+        if (!view->snapshot) {
+                *ret_row = n < view->row_count ? view->rows[n].row : value_none();
+                return ST_OK;
+        }
+        TRY(snapshot_nth(view->snapshot, n, hold, &key, &bytes, &found));
+        *ret_row = found ? value_decode(bytes.data) : value_none();
+        return ST_OK;
+}
+
+static Status open_range(void *ctx, EngineRange range)
+{
+        TableScan *scan = ctx;
+        if (scan->view->snapshot)
+                return cursor_open(scan->view->snapshot, range, scan->descending, &scan->cursor);
+        system_range(scan->view, range, &scan->low, &scan->high);
+        return ST_OK;
+}
+
+static Status scan_open(TableView *view, const KeyBounds *bounds, bool descending, TableScan **ret_scan)
+{
+        TableScan *scan = mem_alloc(sizeof *scan);
+        if (!scan)
+                return status_nomem();
+        *scan = (TableScan){.view = view, .descending = descending};
+        Status st = with_range(bounds, open_range, scan);
+        if (st) {
+                mem_free(scan);
+                return st;
+        }
+        *ret_scan = scan;
+        return ST_OK;
+}
+
+static Status scan_next(TableScan *scan, Arena *hold, Value *ret_row)
+{
+        if (scan->cursor) {
+                Bytes key, bytes;
+                bool found;
+                TRY(cursor_next(scan->cursor, hold, &key, &bytes, &found));
+                *ret_row = found ? value_decode(bytes.data) : value_none();
+        } else if (scan->low == scan->high) {
+                *ret_row = value_none();
+        } else {
+                *ret_row = scan->view->rows[scan->descending ? --scan->high : scan->low++].row;
+        }
+        return ST_OK;
+}
+
+static Status scan_skip(TableScan *scan, uint64_t n, uint64_t *ret_skipped)
+{
+        if (scan->cursor)
+                return cursor_skip(scan->cursor, n, ret_skipped);
+        size_t step = (size_t)MIN(n, (uint64_t)(scan->high - scan->low));
+        if (scan->descending)
+                scan->high -= step;
+        else
+                scan->low += step;
+        *ret_skipped = step;
+        return ST_OK;
+}
+
+static void scan_close(TableScan *scan)
+{
+        if (scan) {
+                cursor_close(scan->cursor);
+                mem_free(scan);
+        }
+}
+
+void read_fill(TableSource *source)
+{
+        source->view_open = view_open;
+        source->view_close = view_close;
+        source->view_version = view_version;
+        source->view_get = view_get;
+        source->view_count = view_count;
+        source->view_nth = view_nth;
+        source->scan_open = scan_open;
+        source->scan_next = scan_next;
+        source->scan_skip = scan_skip;
+        source->scan_close = scan_close;
+}

@@ -1,0 +1,179 @@
+/* table_int.h - inside table/: the catalog's memory, table references, and the seam between ordinary and system tables.
+ *
+ * Who may touch what:
+ *   ddl_mu      one change of names and settings at a time, from reading the old state to publishing the new one
+ *   names       the two maps below; read with the calling thread's slot locked, changed with all slots locked
+ *   TableRef    immutable but for its count: a change of settings publishes a new TableRef over the same store table */
+#ifndef TABLE_TABLE_INT_H
+#define TABLE_TABLE_INT_H
+
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "os/thread.h"
+#include "table/table.h"
+
+#define CATALOG_TABLE_ID 1  /* the store's table that holds the catalog */
+#define FIRST_TABLE_ID   16 /* ids below are ours */
+#define CATALOG_FORMAT   1
+#define TABLE_ENGINE     "memory"
+#define NAMES_SLOTS      16
+#define MAX_SHARDS       32
+
+#define SYSTEM_DB       "rethinkdb"
+#define SYSTEM_DB_ID    "b99b9572-8e53-5fef-9a2b-5e6aba3edf1c"
+#define UUID_TEXT_BYTES 36
+
+typedef struct Database {
+        char id[UUID_TEXT_BYTES + 1];
+        char *name;
+} Database;
+
+typedef enum SystemTableKind {
+        SYSTEM_NONE, /* an ordinary table */
+        SYSTEM_DB_CONFIG,
+        SYSTEM_TABLE_CONFIG,
+        SYSTEM_TABLE_STATUS,
+        SYSTEM_SERVER_CONFIG,
+        SYSTEM_STATS,
+        SYSTEM_SCRATCH,
+        SYSTEM_NOT_YET, /* known by name only */
+} SystemTableKind;
+
+struct TableRef {
+        atomic_uint refs;
+        TableCatalog *catalog;
+        TableInfo info;     /* its texts lie behind the struct */
+        Database *database; /* ordinary tables; under ddl_mu only, while the table is in the map */
+        char db_id[UUID_TEXT_BYTES + 1];
+        StoreTable *store; /* NULL for a system table */
+        uint64_t store_id;
+        unsigned shard_count;
+        bool ack_single; /* write_acks: "single" */
+        SystemTableKind system;
+        bool uuids;           /* a system table whose rows name things by uuid */
+        TableRef *with_uuids; /* the other one; owned by the catalog */
+};
+
+/* One lock per group of threads: finding a table touches only one's own cache line. */
+typedef struct NamesSlot {
+        Mutex mu;
+        char padding[128 - sizeof(Mutex) % 128];
+} NamesSlot;
+
+typedef struct ScratchRow {
+        uint8_t *key, *row;
+        size_t key_bytes, row_bytes;
+} ScratchRow;
+
+struct TableCatalog {
+        Store *store;
+        const HostOps *host;
+        TableSource source;
+        StoreTable *documents; /* table 1 */
+
+        Mutex ddl_mu;           /* order: before every store lock and before the slots */
+        uint64_t next_store_id; /* GUARDED_BY(ddl_mu) */
+
+        NamesSlot slots[NAMES_SLOTS];
+        Map *tables;    /* "db.table" -> TableRef; names have no dots */
+        Map *databases; /* name -> Database */
+
+        TableRef *system[16];
+        size_t system_count;
+        Mutex scratch_mu;
+        ScratchRow *scratch; /* sorted by key; GUARDED_BY(scratch_mu) */
+        size_t scratch_count, scratch_capacity;
+        uint64_t scratch_version;
+};
+
+/* --- catalog.c --- */
+Status catalog_load(TableCatalog *catalog) MUST_USE;
+void catalog_forget(TableCatalog *catalog);
+Status catalog_table_find(void *ctx, Bytes db, Bytes table, TableRef **ret_table) MUST_USE;
+Status catalog_db_check(void *ctx, Bytes db) MUST_USE;
+Status catalog_db_id(void *ctx, Bytes db, Arena *arena, Value *ret_id) MUST_USE;
+Status catalog_db_list(void *ctx, Arena *arena, Value *ret_names) MUST_USE;
+Status catalog_table_list(void *ctx, Bytes db, Arena *arena, Value *ret_names) MUST_USE;
+TableRef *catalog_table_ref(TableRef *table);
+void catalog_table_unref(TableRef *table);
+/* Calls with all names still: `each_table` for every ordinary table in order of name. The caller holds ddl_mu or
+ * accepts that names change between calls: references are taken first. */
+Status catalog_each_table(TableCatalog *catalog, Status (*each)(void *ctx, TableRef *table), void *ctx) MUST_USE;
+Status catalog_each_db(TableCatalog *catalog, Status (*each)(void *ctx, Bytes id, Bytes name), void *ctx) MUST_USE;
+void names_lock(TableCatalog *catalog, unsigned *ret_slot);
+void names_unlock(TableCatalog *catalog, unsigned slot);
+void names_lock_all(TableCatalog *catalog);
+void names_unlock_all(TableCatalog *catalog);
+Database *names_db(TableCatalog *catalog, Bytes name);               /* under a slot or ddl_mu */
+TableRef *names_table(TableCatalog *catalog, Bytes db, Bytes table); /* the same; no reference taken */
+/* A table as it is to be: its settings come from `settings`, names and id copied. `store` is taken over. */
+typedef struct TableSettings {
+        Bytes db, name, primary_key, id;
+        Database *database;
+        uint64_t store_id;
+        unsigned shard_count;
+        bool hard, ack_single;
+} TableSettings;
+Status table_ref_new(TableCatalog *catalog, const TableSettings *settings, StoreTable *store,
+                     TableRef **ret_table) MUST_USE;
+TableSettings table_settings(const TableRef *table);
+Status names_put_table(TableCatalog *catalog, TableRef *table) MUST_USE; /* all slots locked; takes the reference */
+void names_remove_table(TableCatalog *catalog, Bytes db, Bytes name); /* all slots locked; drops the map's reference */
+Database *database_free(Database *database);
+Status uuid_new(TableCatalog *catalog, char *out) MUST_USE; /* writes UUID_TEXT_BYTES + 1 */
+
+/* --- ddl.c --- */
+Status ddl_create_catalog(TableCatalog *catalog) MUST_USE;
+Status ddl_db_create(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position) MUST_USE;
+Status ddl_db_drop(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position) MUST_USE;
+Status ddl_db_rename(TableCatalog *catalog, Bytes id, Bytes new_name, uint64_t *ret_position) MUST_USE;
+Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *arena, Value *ret_result,
+                        uint64_t *ret_position) MUST_USE;
+Status ddl_table_drop(void *ctx, Bytes db, Bytes name, Arena *arena, Value *ret_result,
+                      uint64_t *ret_position) MUST_USE;
+/* Gives the table `id` the settings that `row` (a table_config row, checked here) says. */
+Status ddl_table_configure(TableCatalog *catalog, Value old_row, Value new_row, Arena *arena, bool uuids,
+                           uint64_t *ret_position) MUST_USE;
+
+/* Runs build(ctx, arena) so that exhaustion of `arena` is an error here instead of a jump past the locks and references
+ * that the caller holds. */
+Status build_guarded(Arena *arena, Value (*build)(void *ctx, Arena *arena), void *ctx, Value *ret_value) MUST_USE;
+
+/* --- system.c: rows of the system tables --- */
+Value system_db_config_row(Arena *arena, Bytes id, Bytes name);
+Value system_table_config_row(const TableRef *table, bool uuids, Arena *arena);
+Value system_table_status_row(const TableRef *table, bool uuids, Arena *arena);
+Status system_config(void *ctx, Bytes db, Bytes table, Arena *arena, Value *ret_config) MUST_USE;
+Status system_status(void *ctx, Bytes db, Bytes table, Arena *arena, Value *ret_status) MUST_USE;
+Status system_init(TableCatalog *catalog) MUST_USE;
+void system_done(TableCatalog *catalog);
+TableRef *system_find(TableCatalog *catalog, Bytes name); /* a new reference, or NULL */
+Value system_table_names(TableCatalog *catalog, Arena *arena);
+TableRef *system_with_uuids(TableRef *table);
+/* All rows in key order, in `arena`. */
+typedef struct SystemRow {
+        Bytes key;
+        Value row;
+} SystemRow;
+Status system_rows(TableRef *table, Arena *arena, SystemRow **ret_rows, size_t *ret_count,
+                   uint64_t *ret_version) MUST_USE;
+Status system_write(TableRef *table, const Value *keys, size_t count, RowChange change, void *change_ctx,
+                    const WriteOptions *options, Arena *arena, RowOutcome *outcomes, uint64_t *ret_position) MUST_USE;
+
+/* --- read.c --- */
+void read_fill(TableSource *source);
+
+/* --- row.c: what a row must be --- */
+/* Checks `new_row` as the successor of `old_row` (V_NULL: none) under `key_bytes`, the encoded primary key. */
+Status row_check(const TableInfo *info, Bytes key_bytes, Value old_row, Value new_row, Arena *arena) MUST_USE;
+
+/* --- write.c --- */
+Status table_write(TableRef *table, const Value *keys, size_t count, RowChange change, void *change_ctx,
+                   const WriteOptions *options, Arena *arena, RowOutcome *outcomes, uint64_t *ret_position) MUST_USE;
+Status table_sync(TableRef *table, uint64_t *ret_position) MUST_USE;
+/* ReQL's face of a store error: what a query shows. */
+Status table_error(const TableRef *table, Status st) MUST_USE;
+
+#endif
