@@ -1,0 +1,463 @@
+/* job.c - queries in flight: running, parked until durable, delivered, open streams. See session.h and README.md.
+ *
+ *   acquire -> START quick: run here ------------------------------> deliver -> release
+ *              START long --> RUNNING --job_done--> [PARKED] ------> deliver -> IDLE (more to come) or release
+ *              CONTINUE: IDLE -> RUNNING        STOP: IDLE -> release; RUNNING: cancelled, released when it comes back
+ *
+ * server I1: an answer is in the output only if everything the query wrote hard is durable (job_settle).
+ * server I2: a job that is with another thread is touched here only by query_cancel and the fields above "whoever runs
+ * it". */
+#include "server/session_int.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "base/mem.h"
+
+static const char end_of_stream[] = "{\"t\":2,\"r\":[],\"n\":[]}";
+
+/* --- making and recycling --- */
+Status job_acquire(Session *session, JobKind kind, uint64_t token, Job **ret_job)
+{
+        SessionGroup *group = session->group;
+        Job *job = group->free;
+        if (likely(job != NULL)) {
+                group->free = job->next;
+                group->free_count--;
+        } else {
+                job = mem_zalloc(sizeof(*job));
+                if (!job)
+                        return status_nomem();
+                job->group = group;
+                buf_init(&job->out, CONN_OUT_MAX_BYTES);
+        }
+        if (kind == JOB_QUERY && unlikely(job->user != session->user)) { /* a query knows its user */
+                job->query = query_free(job->query);
+                job->user = NULL;
+                Status st = query_new(group->world->query, session->user->name, &job->query);
+                if (st) {
+                        job->next = group->free;
+                        group->free = job;
+                        group->free_count++;
+                        return st;
+                }
+                job->user = session->user;
+        }
+        job->kind = kind;
+        job->state = JOB_IDLE;
+        job->session = session;
+        job->token = token;
+        job->noreply = job->registered = job->ordered = job->stopped = job->shutdown = false;
+        job->deferred = job->broken = false;
+        job->continues = job->stops = 0;
+        job->error = ERR_NONE;
+        job->position = 0;
+        job->prev_job = NULL;
+        job->next_job = session->jobs;
+        if (session->jobs)
+                session->jobs->prev_job = job;
+        session->jobs = job;
+        *ret_job = job;
+        return ST_OK;
+}
+
+static void order_remove(Job *job);
+
+void job_release(Job *job)
+{
+        Session *session = job->session;
+        SessionGroup *group = job->group;
+        if (job->state == JOB_PARKED)
+                job_park_remove(job);
+        if (job->ordered)
+                order_remove(job);
+        if (job->registered) {
+                nummap_remove(session->tokens, job->token);
+                session->stream_count--;
+        }
+        if (job->prev_job)
+                job->prev_job->next_job = job->next_job;
+        else
+                session->jobs = job->next_job;
+        if (job->next_job)
+                job->next_job->prev_job = job->prev_job;
+        job->session = NULL;
+        if (job->query)
+                query_reset(job->query);
+        if (group->free_count >= JOB_FREE_MAX) {
+                query_free(job->query);
+                buf_done(&job->out);
+                mem_free(job);
+                return;
+        }
+        if (job->out.capacity > JOB_OUT_KEEP_BYTES)
+                buf_done(&job->out);
+        buf_clear(&job->out);
+        job->next = group->free;
+        group->free = job;
+        group->free_count++;
+}
+
+Job *session_find(const Session *session, uint64_t token)
+{
+        return session->stream_count ? nummap_get(session->tokens, token) : NULL;
+}
+
+Status job_register(Job *job)
+{
+        Session *session = job->session;
+        if (session->stream_count >= SESSION_STREAMS_MAX)
+                return status_new(ERR_RESOURCE, "This connection has %d open cursors, which is the maximum.",
+                                  SESSION_STREAMS_MAX);
+        if (!session->tokens)
+                TRY(nummap_new(&session->tokens));
+        TRY(nummap_put(session->tokens, job->token, job, NULL));
+        job->registered = true;
+        session->stream_count++;
+        return ST_OK;
+}
+
+/* --- the order of noreply queries and those who wait for them --- */
+void job_order_add(Job *job)
+{
+        Session *session = job->session;
+        job->ordered = true;
+        job->next_order = NULL;
+        job->prev_order = session->order_last;
+        if (session->order_last)
+                session->order_last->next_order = job;
+        else
+                session->order_first = job;
+        session->order_last = job;
+}
+
+static void order_unlink(Job *job)
+{
+        Session *session = job->session;
+        if (job->prev_order)
+                job->prev_order->next_order = job->next_order;
+        else
+                session->order_first = job->next_order;
+        if (job->next_order)
+                job->next_order->prev_order = job->prev_order;
+        else
+                session->order_last = job->prev_order;
+        job->ordered = false;
+}
+
+/* Waits that have come to the front have nothing before them any more: answer them. */
+static void order_remove(Job *job)
+{
+        Session *session = job->session;
+        order_unlink(job);
+        while (session->order_first && session->order_first->kind == JOB_WAIT && !session->gone) {
+                Job *wait = session->order_first;
+                order_unlink(wait);
+                session->in_flight--;
+                session_give_answer(session,
+                                    answer_body(session->ops->out(session->conn), wait->token, "{\"t\":4,\"r\":[]}"));
+                job_release(wait);
+        }
+}
+
+/* --- running --- */
+static void run_batch(Job *job, Buf *out)
+{
+        size_t start = out->size;
+        Status st = answer_batch(job->query, job->token, out, &job->answer, &job->error);
+        job->broken = st != ST_OK;
+        status_free(st);
+        job->position = query_durable_position(job->query);
+        if (job->noreply)
+                out->size = start;
+}
+
+void job_run(Job *job)
+{
+        if (job->kind == JOB_PASSWORD) {
+                bool right = false;
+                status_ignore(handshake_check(job->session->handshake, &right));
+                job->password_right = right;
+                return;
+        }
+        job->deferred = atomic_load_explicit(&job->session->blocked, memory_order_relaxed) && !job->noreply;
+        if (!job->deferred)
+                run_batch(job, &job->out);
+}
+
+void job_submit(Job *job)
+{
+        job->state = JOB_RUNNING;
+        job->away = true;
+        job->session->away_count++;
+        job->group->away_count++;
+        job->group->ops->submit(job->group->ctx, job);
+}
+
+/* --- delivering --- */
+static void append_out(Session *session, Buf *from)
+{
+        Buf *out = session->ops->out(session->conn);
+        if (out->size == 0 && from->size > JOB_OUT_KEEP_BYTES) { /* a large answer changes hands */
+                Buf swap = *out;
+                *out = *from;
+                *from = swap;
+                return;
+        }
+        session_give_answer(session, buf_append(out, from->data, from->size));
+        buf_clear(from);
+}
+
+/* The query is over: answers those who asked for more of it, and STOPs. */
+static void job_finish(Job *job)
+{
+        Session *session = job->session;
+        Buf *out = session->ops->out(session->conn);
+        for (; job->continues; job->continues--, session->in_flight--)
+                session_give_answer(session, job->stopped ? answer_body(out, job->token, end_of_stream)
+                                                          : answer_error_text(out, job->token, ERR_CLIENT,
+                                                                              "ERROR: duplicate token %" PRIi64,
+                                                                              (int64_t)job->token));
+        for (; job->stops; job->stops--, session->in_flight--)
+                session_give_answer(session, answer_body(out, job->token, end_of_stream));
+        job_release(job);
+}
+
+static void answer_cancelled(Job *job)
+{
+        Session *session = job->session;
+        Buf *out = session->ops->out(session->conn);
+        if (job->shutdown)
+                session_give_answer(
+                        session, answer_error_text(out, job->token, ERR_OP_INDETERMINATE, "Server is shutting down."));
+        else /* as RethinkDB, for old drivers: the end of the stream */
+                session_give_answer(session, answer_body(out, job->token, end_of_stream));
+}
+
+/* Its request is over: the answer, if it wants one, is in job->out (or, `answered`, already in the output). */
+static void deliver(Job *job, bool answered)
+{
+        Session *session = job->session;
+        session->in_flight--;
+        if (job->broken)
+                session_broken(session);
+        if (!job->noreply && !answered && !session->closing) {
+                if (job->error == ERR_CANCELLED)
+                        answer_cancelled(job);
+                else
+                        append_out(session, &job->out);
+        }
+        bool more = job->error == ERR_NONE && job->answer == ANSWER_PARTIAL && !job->noreply && !job->stopped &&
+                    !session->closing;
+        if (!more) {
+                job_finish(job);
+        } else if (job->continues) {
+                job->continues--; /* counted in flight since it came */
+                job_submit(job);
+        } else {
+                job->state = JOB_IDLE;
+        }
+        session_check_output(session);
+        session_maybe_stopped(session);
+}
+
+/* --- waiting for the log --- */
+static void park(Job *job)
+{
+        SessionGroup *group = job->group;
+        Job *before = group->parked_last; /* positions mostly come in order */
+        while (before && before->position > job->position)
+                before = before->prev_parked;
+        job->state = JOB_PARKED;
+        job->prev_parked = before;
+        job->next_parked = before ? before->next_parked : group->parked_first;
+        if (before)
+                before->next_parked = job;
+        else
+                group->parked_first = job;
+        if (job->next_parked)
+                job->next_parked->prev_parked = job;
+        else
+                group->parked_last = job;
+        group->ops->want_durable(group->ctx, job->position);
+}
+
+void job_park_remove(Job *job)
+{
+        SessionGroup *group = job->group;
+        if (job->prev_parked)
+                job->prev_parked->next_parked = job->next_parked;
+        else
+                group->parked_first = job->next_parked;
+        if (job->next_parked)
+                job->next_parked->prev_parked = job->prev_parked;
+        else
+                group->parked_last = job->prev_parked;
+        job->state = JOB_RUNNING; /* about to be delivered or released */
+}
+
+static bool must_wait(const Job *job)
+{
+        return job->position && job->position > job->group->ops->durable(job->group->ctx);
+}
+
+void session_group_durable(SessionGroup *group)
+{
+        uint64_t durable = group->ops->durable(group->ctx);
+        while (group->parked_first && group->parked_first->position <= durable) {
+                Job *job = group->parked_first;
+                Session *session = job->session;
+                job_park_remove(job);
+                deliver(job, false);
+                session->ops->wake(session->conn);
+        }
+        if (!group->parked_first)
+                return;
+        Status failed = group->ops->log_error(group->ctx);
+        if (!failed)
+                return;
+        char why[512];
+        status_text(failed, why, sizeof(why));
+        Status error = status_hint(status_new(ERR_OP_INDETERMINATE, "The write could not be made durable: %s", why),
+                                   "It may be lost.");
+        status_free(failed);
+        while (group->parked_first) {
+                Job *job = group->parked_first;
+                Session *session = job->session;
+                job_park_remove(job);
+                buf_clear(&job->out);
+                job->error = status_code(error);
+                Status st = answer_error(&job->out, job->token, error, NULL);
+                job->broken = st != ST_OK;
+                status_free(st);
+                deliver(job, false);
+                session->ops->wake(session->conn);
+        }
+        status_free(error);
+}
+
+/* --- coming back --- */
+static void defer(Job *job)
+{
+        job->next = job->session->deferred;
+        job->session->deferred = job;
+}
+
+void job_done(Job *job)
+{
+        Session *session = job->session;
+        job->away = false;
+        job->group->away_count--;
+        session->away_count--;
+        if (session->gone) {
+                job_release(job);
+                session_free_if_unused(session);
+                return;
+        }
+        if (job->kind == JOB_PASSWORD) {
+                bool right = job->password_right;
+                job_release(job);
+                session_password_checked(session, right);
+        } else if (job->deferred) {
+                if (job->stopped || job->shutdown) { /* cancelled before it ran */
+                        job->error = ERR_CANCELLED;
+                        deliver(job, false);
+                } else if (atomic_load_explicit(&session->blocked, memory_order_relaxed)) {
+                        defer(job);
+                } else {
+                        job_submit(job);
+                }
+        } else if (must_wait(job)) {
+                park(job);
+        } else {
+                deliver(job, false);
+        }
+        session->ops->wake(session->conn);
+}
+
+void job_run_here(Job *job)
+{
+        Session *session = job->session;
+        Buf *out = session->ops->out(session->conn);
+        size_t start = out->size;
+        run_batch(job, out);
+        session->in_flight++;
+        bool streams = job->error == ERR_NONE && job->answer == ANSWER_PARTIAL && !job->noreply;
+        if (streams && !job->registered) {
+                Status st = job_register(job);
+                if (st) {
+                        out->size = start;
+                        job->error = status_code(st);
+                        session_give_answer(session, answer_error(out, job->token, st, NULL));
+                        status_free(st);
+                }
+        }
+        if (unlikely(must_wait(job))) {
+                /* Not acknowledged yet: the answer comes out of the output again and waits in the job. */
+                if (!job->noreply) {
+                        Status st = buf_append(&job->out, out->data + start, out->size - start);
+                        job->broken |= st != ST_OK;
+                        status_free(st);
+                        out->size = start;
+                } else {
+                        job_order_add(job);
+                }
+                park(job);
+                return;
+        }
+        deliver(job, job->error != ERR_CANCELLED);
+}
+
+void job_continue(Job *job)
+{
+        job->session->in_flight++;
+        if (job->state == JOB_IDLE)
+                job_submit(job);
+        else
+                job->continues++;
+}
+
+void job_stop(Job *job)
+{
+        Session *session = job->session;
+        session->in_flight++;
+        job->stops++;
+        job->stopped = true;
+        if (job->state == JOB_IDLE) {
+                job_finish(job);
+                return;
+        }
+        if (job->state == JOB_PARKED)
+                return; /* it has ended already; its answer comes when it is durable */
+        query_cancel(job->query);
+        for (Job **at = &session->deferred; *at; at = &(*at)->next)
+                if (*at == job) {
+                        *at = job->next;
+                        job->error = ERR_CANCELLED;
+                        deliver(job, false);
+                        return;
+                }
+}
+
+/* --- for the loop --- */
+#define JOB_OF(field, p) ((Job *)((char *)(p)-offsetof(Job, field)))
+PoolTask *job_pool_task(Job *job)
+{
+        return &job->pool_task;
+}
+Job *job_of_pool_task(PoolTask *task)
+{
+        return JOB_OF(pool_task, task);
+}
+NetTask *job_net_task(Job *job)
+{
+        return &job->net_task;
+}
+Job *job_of_net_task(NetTask *task)
+{
+        return JOB_OF(net_task, task);
+}
+void *job_ctx(const Job *job)
+{
+        return job->group->ctx;
+}

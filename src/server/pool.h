@@ -1,0 +1,21 @@
+/* pool.h - the worker pool: what may take long runs here and not on an event loop.
+ * Tasks start in the order they came. Threads are made when they are first needed, so that an idle server has one.
+ * Threads: pool_submit from any; pool_new and pool_free from the server's. */
+#ifndef SERVER_POOL_H
+#define SERVER_POOL_H
+
+#include "base/status.h"
+
+typedef struct Pool Pool;
+typedef struct PoolTask PoolTask;
+struct PoolTask {
+        void (*run)(PoolTask *task);
+        PoolTask *next; /* the pool's, while submitted */
+};
+MUST_USE Status pool_new(unsigned max_threads, Pool **ret_pool);
+/* `task` is the caller's again as soon as run() is called. Never fails. */
+void pool_submit(Pool *pool, PoolTask *task);
+/* Runs what is queued, then ends the threads. Nobody may submit any more. NULL is fine; returns NULL. */
+Pool *pool_free(Pool *pool);
+
+#endif

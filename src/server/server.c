@@ -1,0 +1,461 @@
+/* server.c - see server.h: what is made in which order, and taken down in the reverse one.
+ *
+ *   start: check options -> bind ports -> threads and loops -> open store -> catalog, identity -> accept -> port file
+ *   stop:  close listeners -> sessions answer what they have (5 s) -> cancel (5 s) -> close connections -> end threads
+ * -> close store
+ *
+ * Everything that fails for outside reasons comes before the store is opened, and opening the store changes nothing
+ * when it fails. */
+#include "server/server.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "network/listener.h"
+#include "os/thread.h"
+#include "server/http.h"
+#include "server/identity.h"
+#include "server/reql.h"
+#include "table/table.h"
+#include "value/json.h"
+
+#define MAX_LOOPS            256
+#define DEFAULT_QUERY_MEMORY ((size_t)1 << 30)
+#define STOP_GRACE_MS        5000
+#define STOP_CANCEL_MS       5000
+#define STOP_ABANDON_MS      30000
+#define STOP_POLL_MS         2
+
+struct Server {
+        Os *os;
+        int64_t started_ns;
+        char *port_file;
+        int cluster_port;
+        bool port_file_written;
+        char id[SERVER_ID_BYTES], name[SERVER_NAME_BYTES];
+        /* --- made by start, in this order --- */
+        NetListener *driver, *http;
+        Pool *pool;
+        NetLoop *loops[MAX_LOOPS];
+        ReqlLoop *reql[MAX_LOOPS];
+        unsigned loop_count;
+        Store *store;
+        TableCatalog *catalog;
+        StoreWatch *watch;
+        /* --- what the layers borrow --- */
+        HostOps host;
+        QueryWorld query_world;
+        SessionUser admin;
+        SessionUsers users;
+        ReqlWorld world;
+        HttpWorld http_world;
+        /* --- the thread of server_run --- */
+        uv_loop_t main;
+        uv_async_t stop;
+        uv_signal_t on_int, on_term;
+        bool main_ready, stopped;
+};
+
+/* --- what the query layer needs of the process --- */
+static int64_t host_now_us(void *ctx)
+{
+        return os_wall_us(ctx);
+}
+static int64_t host_mono_ns(void *ctx)
+{
+        return os_mono_ns(ctx);
+}
+static Status host_random(void *ctx, void *out, size_t size)
+{
+        return os_random(ctx, out, size);
+}
+
+/* --- health --- */
+static Status health(void *ctx, Buf *out, bool *ret_healthy)
+{
+        Server *server = ctx;
+        StoreStats stats;
+        size_t dbs, tables;
+        store_stats(server->store, &stats);
+        table_source_counts(server->catalog, &dbs, &tables);
+        Status log_error = store_log_error(server->store);
+        *ret_healthy = log_error == ST_OK;
+        char why[512] = "ok";
+        if (log_error)
+                status_text(log_error, why, sizeof(why));
+        status_free(log_error);
+        TRY(buf_printf(out,
+                       "{\"status\":\"%s\",\"version\":\"%s\",\"server_id\":\"%s\",\"server_name\":\"%s\",\"uptime_"
+                       "seconds\":%" PRId64,
+                       *ret_healthy ? "ok" : "failing", PHOTON_VERSION, server->id, server->name,
+                       (os_mono_ns(server->os) - server->started_ns) / 1000000000));
+        TRY(buf_append_str(out, ",\"log\":"));
+        TRY(json_write_string(BYTES_STR(why), out));
+        return buf_printf(out,
+                          ",\"databases\":%zu,\"tables\":%zu,\"position\":%" PRIu64 ",\"durable_position\":%" PRIu64
+                          ",\"log_bytes\":%" PRIu64 "}",
+                          dbs, tables, stats.last_position, stats.durable_position, stats.log_bytes);
+}
+
+/* --- starting --- */
+static Status check_options(const ServerOptions *options)
+{
+        static const struct {
+                const char *option;
+                size_t offset;
+        } ports[] = {
+                {"--driver-port", offsetof(ServerOptions, driver_port)},
+                {"--http-port", offsetof(ServerOptions, http_port)},
+                {"--cluster-port", offsetof(ServerOptions, cluster_port)},
+        };
+        for (size_t i = 0; i < ELEMENTS(ports); i++) {
+                int port = *(const int *)((const char *)options + ports[i].offset);
+                if (port < 0 || port > 65535)
+                        return status_hint(status_new(ERR_INVALID, "%s %d is not a port number", ports[i].option, port),
+                                           "Ports are 0 (any free one) to 65535.");
+                for (size_t k = 0; k < i; k++)
+                        if (port && port == *(const int *)((const char *)options + ports[k].offset))
+                                return status_hint(status_new(ERR_INVALID, "%s and %s are both %d", ports[k].option,
+                                                              ports[i].option, port),
+                                                   "Give each a port of its own.");
+        }
+        if (options->initial_password && strlen(options->initial_password) > 1024)
+                return status_new(ERR_INVALID, "the initial password is longer than 1024 bytes");
+        return ST_OK;
+}
+
+static bool has_password(const ServerOptions *options)
+{
+        return options->initial_password && *options->initial_password;
+}
+
+static Status open_ports(Server *server, const ServerOptions *options)
+{
+        const char *bind = options->bind && *options->bind ? options->bind : "127.0.0.1";
+        TRY(net_listener_open(bind, options->driver_port, "driver port", "--driver-port", &server->driver));
+        if (!has_password(options) && !options->dev_mode && !net_listener_is_loopback(server->driver))
+                return status_hint(status_new(ERR_INVALID,
+                                              "--bind %s would let others on the network in without a password", bind),
+                                   "Set a password for `admin` with --initial-password, or add --dev-mode if the "
+                                   "network is yours alone.");
+        return net_listener_open(bind, options->http_port, "http port", "--http-port", &server->http);
+}
+
+static Status make_loops(Server *server, unsigned wanted)
+{
+        unsigned count = wanted ? wanted : thread_core_count();
+        count = MIN(count, MAX_LOOPS);
+        for (unsigned i = 0; i < count; i++) {
+                TRY(net_loop_new(i, &server->loops[i]));
+                server->loop_count++;
+                TRY(reql_loop_new(server->loops[i], &server->reql[i]));
+                TRY(net_loop_start(server->loops[i]));
+        }
+        return pool_new(2 * thread_core_count() + 2, &server->pool);
+}
+
+static Status make_admin(Server *server, const ServerOptions *options)
+{
+        const char *password = has_password(options) ? options->initial_password : "";
+        server->admin.name = "admin";
+        server->users = (SessionUsers){.users = &server->admin, .count = 1};
+        return scram_credential(server->os, BYTES_STR(password), *password ? SCRAM_ITERATIONS : SCRAM_ITERATIONS_EMPTY,
+                                &server->admin.credential);
+}
+
+/* Log thread: counts, and wakes the loops that wait. */
+static void on_store_event(void *ctx)
+{
+        Server *server = ctx;
+        atomic_fetch_add(&server->world.log_events, 1);
+        for (unsigned i = 0; i < server->loop_count; i++)
+                reql_loop_log_event(server->reql[i]);
+}
+
+static Status open_data(Server *server, const ServerOptions *options)
+{
+        StoreOptions store = {
+                .os = server->os,
+                .path = options->data_dir,
+                .memory_max_bytes = options->cache_bytes,
+                .background = true,
+        };
+        TRY(store_open(&store, &server->store));
+        TRY(identity_load(server->os, options->data_dir, server->id));
+        server->host = (HostOps){
+                .now_us = host_now_us,
+                .mono_ns = host_mono_ns,
+                .random = host_random,
+                .ctx = server->os,
+                .server_name = server->name,
+                .server_id = server->id,
+        };
+        TRY(table_source_open(server->store, &server->host, &server->catalog));
+        server->query_world = (QueryWorld){
+                .source = table_source(server->catalog),
+                .host = &server->host,
+                .memory_max_bytes = options->query_memory_bytes ? options->query_memory_bytes : DEFAULT_QUERY_MEMORY,
+        };
+        server->world.session = (SessionWorld){
+                .os = server->os,
+                .query = &server->query_world,
+                .users = &server->users,
+                .server_id = server->id,
+                .server_name = server->name,
+        };
+        server->world.pool = server->pool;
+        server->world.store = server->store;
+        server->http_world = (HttpWorld){.health = health, .ctx = server};
+        return ST_OK;
+}
+
+static Status start_serving(Server *server)
+{
+        for (unsigned i = 0; i < server->loop_count; i++)
+                TRY(reql_loop_open(server->reql[i], &server->world));
+        TRY(store_watch(server->store, on_store_event, server, &server->watch));
+        TRY(net_listener_start(server->driver, server->loops, server->loop_count, &reql_conn_ops, NULL));
+        return net_listener_start(server->http, server->loops, server->loop_count, &http_conn_ops, &server->http_world);
+}
+
+/* `path` as directory and name. */
+static Status open_parent(Os *os, const char *path, OsDir **ret_dir, const char **ret_name)
+{
+        const char *slash = strrchr(path, '/');
+        char dir[4096];
+        size_t size = slash ? (size_t)(slash - path) : 0;
+        if (size >= sizeof(dir))
+                return status_new(ERR_INVALID, "the path of the port file is too long");
+        snprintf(dir, sizeof(dir), "%.*s", (int)size, path);
+        TRY(os_dir_open(os, slash ? (size ? dir : "/") : ".", OS_DIR_EXISTING, ret_dir));
+        *ret_name = slash ? slash + 1 : path;
+        return ST_OK;
+}
+
+static Status write_port_file(Server *server)
+{
+        if (!server->port_file)
+                return ST_OK;
+        _cleanup_(os_dir_closep) OsDir *dir = NULL;
+        const char *name;
+        char text[256];
+        int size = snprintf(
+                text, sizeof(text), "{\"driver_port\":%d,\"http_port\":%d,\"cluster_port\":%d,\"pid\":%ld}\n",
+                server_driver_port(server), server_http_port(server), server->cluster_port, (long)uv_os_getpid());
+        TRY_CTX(open_parent(server->os, server->port_file, &dir, &name), "writing the port file %s", server->port_file);
+        TRY_CTX(os_write_whole(dir, name, text, (size_t)size), "writing the port file %s", server->port_file);
+        server->port_file_written = true;
+        return ST_OK;
+}
+
+static void remove_port_file(Server *server)
+{
+        _cleanup_(os_dir_closep) OsDir *dir = NULL;
+        const char *name;
+        if (!server->port_file_written)
+                return;
+        Status st = open_parent(server->os, server->port_file, &dir, &name);
+        if (!st)
+                st = os_dir_remove(dir, name);
+        status_free(st); /* somebody was faster */
+}
+
+static void on_stop(uv_async_t *async)
+{
+        uv_stop(async->loop);
+}
+static void on_signal(uv_signal_t *handle, int number)
+{
+        log_notice("server", "%s: stopping", number == SIGINT ? "interrupted" : "terminated");
+        uv_stop(handle->loop);
+}
+
+static Status make_main(Server *server)
+{
+        int err = uv_loop_init(&server->main);
+        if (err)
+                return status_new(ERR_IO, "cannot make an event loop: %s", uv_strerror(err));
+        err = uv_async_init(&server->main, &server->stop, on_stop);
+        if (err) {
+                uv_loop_close(&server->main);
+                return status_new(ERR_IO, "cannot make an event loop: %s", uv_strerror(err));
+        }
+        uv_signal_init(&server->main, &server->on_int);
+        uv_signal_init(&server->main, &server->on_term);
+        server->main_ready = true;
+        return ST_OK;
+}
+
+static Status start(Server *server, const ServerOptions *options)
+{
+        uint64_t seed;
+        TRY(check_options(options));
+        TRY(os_random(server->os, &seed, sizeof(seed)));
+        map_set_seed(seed);
+        signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of its write */
+        server->cluster_port = options->cluster_port;
+        if (options->port_file) {
+                server->port_file = mem_strdup(options->port_file);
+                if (!server->port_file)
+                        return status_nomem();
+        }
+        identity_name(options->server_name, server->name);
+        TRY(open_ports(server, options));
+        TRY(make_main(server));
+        TRY(make_admin(server, options));
+        TRY(make_loops(server, options->thread_count));
+        TRY(open_data(server, options));
+        TRY(start_serving(server));
+        return write_port_file(server);
+}
+
+Status server_start(const ServerOptions *options, Server **ret_server)
+{
+        Server *server = mem_zalloc(sizeof(*server));
+        if (!server)
+                return status_nomem();
+        server->os = os_posix();
+        server->started_ns = os_mono_ns(server->os);
+        Status st = start(server, options);
+        if (st) {
+                server_free(server);
+                return st;
+        }
+        char driver[256], http[256];
+        log_notice("server", "PhotonDB %s is ready: drivers on %s, http on %s, data in %s", PHOTON_VERSION,
+                   net_listener_text(server->driver, driver, sizeof(driver)),
+                   net_listener_text(server->http, http, sizeof(http)), options->data_dir);
+        if (!has_password(options) && !net_listener_is_loopback(server->driver))
+                log_warn("server",
+                         "anybody who reaches %s can read and change everything: `admin` has no password (--dev-mode)",
+                         driver);
+        *ret_server = server;
+        return ST_OK;
+}
+
+int server_driver_port(const Server *server)
+{
+        return net_listener_port(server->driver);
+}
+
+int server_http_port(const Server *server)
+{
+        return net_listener_port(server->http);
+}
+
+/* --- stopping --- */
+static size_t busy_count(Server *server)
+{
+        size_t busy = 0;
+        for (unsigned i = 0; i < server->loop_count; i++)
+                if (server->reql[i])
+                        busy += reql_loop_busy(server->reql[i]);
+        return busy;
+}
+
+/* True once no session is left. Polling is good enough for the end of a process. */
+static bool wait_until_idle(Server *server, unsigned ms)
+{
+        for (unsigned waited = 0; busy_count(server) > 0; waited += STOP_POLL_MS) {
+                if (waited >= ms)
+                        return false;
+                uv_sleep(STOP_POLL_MS);
+        }
+        return true;
+}
+
+static void each_loop(Server *server, void (*what)(ReqlLoop *reql))
+{
+        for (unsigned i = 0; i < server->loop_count; i++)
+                what(server->reql[i]);
+}
+
+static void end_sessions(Server *server)
+{
+        each_loop(server, reql_loop_stop);
+        if (!wait_until_idle(server, STOP_GRACE_MS)) {
+                each_loop(server, reql_loop_cancel);
+                wait_until_idle(server, STOP_CANCEL_MS);
+        }
+        each_loop(server, reql_loop_abort);
+        if (wait_until_idle(server, STOP_ABANDON_MS))
+                return;
+        /* A query that does not even notice that it is cancelled: what was acknowledged is durable, so the process may
+         * go. */
+        log_error("server", "queries are still running %d s after they were cancelled: leaving without them",
+                  (STOP_CANCEL_MS + STOP_ABANDON_MS) / 1000);
+        _exit(1);
+}
+
+static Status stop_all(Server *server)
+{
+        if (server->stopped)
+                return ST_OK;
+        server->stopped = true;
+        bool serving = server->loop_count && server->store && server->catalog;
+        remove_port_file(server);
+        server->driver = net_listener_close(server->driver);
+        server->http = net_listener_close(server->http);
+        if (serving)
+                end_sessions(server);
+        store_unwatch(server->watch);
+        server->watch = NULL;
+        server->pool = pool_free(server->pool);
+        if (serving)
+                each_loop(server, reql_loop_close);
+        for (unsigned i = 0; i < server->loop_count; i++) {
+                server->loops[i] = net_loop_free(server->loops[i]);
+                server->reql[i] = reql_loop_free(server->reql[i]);
+        }
+        server->catalog = table_source_close(server->catalog);
+        Status st = store_close(server->store);
+        server->store = NULL;
+        return st;
+}
+
+Status server_run(Server *server)
+{
+        assert(!server->stopped);
+        uv_signal_start(&server->on_int, on_signal, SIGINT);
+        uv_signal_start(&server->on_term, on_signal, SIGTERM);
+        uv_run(&server->main, UV_RUN_DEFAULT);
+        Status st = stop_all(server);
+        uv_signal_stop(&server->on_int);
+        uv_signal_stop(&server->on_term);
+        if (!st)
+                log_notice("server", "stopped");
+        return status_context(st, "closing the store");
+}
+
+void server_stop_soon(Server *server)
+{
+        uv_async_send(&server->stop);
+}
+
+Server *server_free(Server *server)
+{
+        if (!server)
+                return NULL;
+        Status st = stop_all(server);
+        if (st)
+                log_status(LOG_ERROR, "server", status_context(st, "closing the store"));
+        if (server->main_ready) {
+                uv_close((uv_handle_t *)&server->stop, NULL);
+                uv_close((uv_handle_t *)&server->on_int, NULL);
+                uv_close((uv_handle_t *)&server->on_term, NULL);
+                uv_run(&server->main, UV_RUN_DEFAULT);
+                uv_loop_close(&server->main);
+        }
+        OPENSSL_cleanse(&server->admin, sizeof(server->admin));
+        mem_free(server->port_file);
+        mem_free(server);
+        return NULL;
+}
