@@ -1,0 +1,131 @@
+/* serve.c - `photondb serve`: options to a running server, one friendly block when it is ready. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/remote.h"
+#include "cli/version.h"
+#include "server/server.h"
+
+typedef struct ServeValues {
+        const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size;
+        int64_t driver_port, http_port, cluster_port, threads;
+        int log_level, log_format;
+        bool dev_mode, quiet;
+} ServeValues;
+
+static const Option serve_options[] = {
+        {"data-dir", OPTION_TEXT, offsetof(ServeValues, data_dir), "DIR", "./photondb_data", NULL, 0, 0,
+         "where the data is; made if it is not there"},
+        {"bind", OPTION_TEXT, offsetof(ServeValues, bind), "ADDRESS", "127.0.0.1", NULL, 0, 0,
+         "listen on this address; \"all\" for every one"},
+        {"driver-port", OPTION_NUMBER, offsetof(ServeValues, driver_port), "PORT", "28015", NULL, 0, 65535,
+         "for drivers; 0: any free port"},
+        {"http-port", OPTION_NUMBER, offsetof(ServeValues, http_port), "PORT", "8080", NULL, 0, 65535,
+         "for HTTP; 0: any free port"},
+        {"cluster-port", OPTION_NUMBER, offsetof(ServeValues, cluster_port), "PORT", "29015", NULL, 0, 65535,
+         "for other servers; 0: any free port"},
+        {"cache-size", OPTION_TEXT, offsetof(ServeValues, cache_size), "SIZE", "auto", NULL, 0, 0,
+         "memory for data, e.g. 512MB or 2GiB; auto: a share of the machine's"},
+        {"threads", OPTION_NUMBER, offsetof(ServeValues, threads), "N", "0", NULL, 0, 1024,
+         "event loops; 0: one for each core"},
+        {"dev-mode", OPTION_FLAG, offsetof(ServeValues, dev_mode), NULL, NULL, NULL, 0, 0,
+         "for development: admin may have no password on any address"},
+        {"initial-password-file", OPTION_TEXT, offsetof(ServeValues, initial_password_file), "FILE", NULL, NULL, 0, 0,
+         "the file whose first line is the password of admin"},
+        {"server-name", OPTION_TEXT, offsetof(ServeValues, server_name), "NAME", NULL, NULL, 0, 0,
+         "this server's name [from the host's]"},
+        {"log-level", OPTION_CHOICE, offsetof(ServeValues, log_level), "LEVEL", "info",
+         "debug info notice warn error off", 0, 0, "log what is at least so important"},
+        {"log-format", OPTION_CHOICE, offsetof(ServeValues, log_format), "FORMAT", "text", "text json", 0, 0,
+         "lines for people or for programs, on standard error"},
+        {"port-file", OPTION_TEXT, offsetof(ServeValues, port_file), "FILE", NULL, NULL, 0, 0,
+         "when ready, write the ports there as JSON"},
+        {"config", OPTION_TEXT, offsetof(ServeValues, config), "FILE", NULL, NULL, 0, 0,
+         "read options from here, as lines `name = value`"},
+        {"quiet", OPTION_FLAG, offsetof(ServeValues, quiet), NULL, NULL, NULL, 0, 0, "say nothing when ready"},
+        {NULL},
+};
+
+static int64_t now_us(void)
+{
+        return os_wall_us(os_posix());
+}
+
+static void print_ready(const ServeValues *values, const Server *server, double seconds)
+{
+        char time[32], full[PATH_MAX];
+        const char *host = strcmp(values->bind, "all") == 0 ? "127.0.0.1" : values->bind;
+        const char *dir = realpath(values->data_dir, full) ? full : values->data_dir;
+        bool v6 = strchr(host, ':') != NULL;
+        const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
+        int port = server_driver_port(server);
+        if (seconds < 1)
+                snprintf(time, sizeof time, "%.0f ms", seconds * 1000);
+        else
+                output_duration(seconds, time);
+        printf("\nPhotonDB %s is ready (%s).\n\n", PHOTONDB_VERSION, time);
+        printf("  drivers   %s%s%s:%d%s\n", open, host, close, port,
+               strcmp(values->bind, "all") == 0 ? "  (and every other address of this machine)" : "");
+        printf("  health    http://%s%s%s:%d/health\n", open, host, close, server_http_port(server));
+        printf("  data      %s\n\n", dir);
+        printf("  JavaScript   r.connect({host: '%s', port: %d})\n", host, port);
+        printf("  Python       r.connect('%s', %d)\n", host, port);
+        printf("  load a file  photondb import --port %d --table test.things --create FILE\n", port);
+        printf("  stop         Ctrl-C\n\n");
+        fflush(stdout);
+}
+
+static Status run_serve(const Invocation *invocation, int *ret_exit)
+{
+        const ServeValues *values = invocation->values;
+        uint64_t cache_bytes = 0;
+        *ret_exit = EXIT_USAGE;
+        if (strcmp(values->cache_size, "auto") != 0)
+                TRY(options_size("--cache-size", values->cache_size, &cache_bytes));
+        if (!*values->data_dir)
+                return status_new(ERR_INVALID, "--data-dir: the name is empty");
+        *ret_exit = EXIT_DONE;
+        ServerOptions options = {.data_dir = values->data_dir,
+                                 .bind = values->bind,
+                                 .driver_port = (int)values->driver_port,
+                                 .http_port = (int)values->http_port,
+                                 .cluster_port = (int)values->cluster_port,
+                                 .thread_count = (unsigned)values->threads,
+                                 .cache_bytes = cache_bytes,
+                                 .dev_mode = values->dev_mode,
+                                 .server_name = values->server_name,
+                                 .port_file = values->port_file};
+        if (values->initial_password_file)
+                TRY(remote_read_password(values->initial_password_file, invocation->arena, &options.initial_password));
+        log_configure((LogLevel)values->log_level, (LogFormat)values->log_format, STDERR_FILENO);
+        log_set_clock(now_us);
+        int64_t start_ns = os_mono_ns(os_posix());
+        Server *server = NULL;
+        TRY(server_start(&options, &server));
+        if (!values->quiet)
+                print_ready(values, server, (double)(os_mono_ns(os_posix()) - start_ns) / 1e9);
+        Status st = server_run(server);
+        server_free(server);
+        return st;
+}
+
+const Command serve_command = {
+        .name = "serve",
+        .words = "",
+        .summary = "start the server",
+        .details = "Each option may also stand in the environment (PHOTONDB_DATA_DIR=...) or in the file that --config "
+                   "names\n"
+                   "(data-dir = ...); the command line comes before the environment, and that before the file.\n"
+                   "Ctrl-C or SIGTERM stops the server; what it has acknowledged is on disk.",
+        .examples = "photondb serve\n"
+                    "photondb serve --data-dir /var/lib/photondb --cache-size 2GiB\n"
+                    "photondb serve --bind all --initial-password-file admin.password\n"
+                    "PHOTONDB_LOG_FORMAT=json photondb serve --config photondb.conf",
+        .options = serve_options,
+        .values_bytes = sizeof(ServeValues),
+        .run = run_serve,
+};
