@@ -1,0 +1,556 @@
+/* photon-bench - a closed-loop load generator over the wire protocol.
+ *
+ * Every connection keeps `--pipeline` queries in flight and sends the next one when an answer arrives, so the rate is
+ * what the server can do, not what was asked for. Threads own their connections; nothing is shared but two counters.
+ * `photon-bench --help` lists workloads and options; bench/compare runs it beside Redis. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "network/client.h"
+#include "os/thread.h"
+
+#define MAX_PIPELINE    256
+#define LATENCY_BUCKETS 4096
+
+typedef enum Workload { GET, INSERT, UPDATE, BULK, MIXED, WORKLOADS } Workload;
+static const char *const workload_names[WORKLOADS] = {"get", "insert", "update", "bulk", "mixed"};
+
+static struct Settings {
+        const char *host, *user, *password_file, *table, *query, *sync_dir;
+        int port, connections, threads, pipeline, batch;
+        uint64_t keys, ops, load, first_key;
+        double seconds;
+        size_t doc_bytes;
+        Workload workload;
+        bool hard, json, keep;
+} set = {.host = "127.0.0.1",
+         .user = "admin",
+         .table = "bench.t",
+         .port = 28015,
+         .connections = 64,
+         .threads = 2,
+         .pipeline = 1,
+         .batch = 200,
+         .keys = 100000,
+         .seconds = 5,
+         .doc_bytes = 100};
+static char password[256];
+static atomic_uint_fast64_t next_insert, issued;
+static atomic_bool stopping;
+
+/* Latencies in buckets of constant relative width (about 0.5 %), so that any run fits in a few kilobytes. */
+typedef struct Histogram {
+        uint64_t counts[LATENCY_BUCKETS], total, max_ns;
+} Histogram;
+static void histogram_add(Histogram *h, uint64_t ns)
+{
+        double at = ns < 100 ? 0 : log2((double)ns / 100.0) * 138.0;
+        h->counts[MIN((size_t)at, LATENCY_BUCKETS - 1)]++;
+        h->total++;
+        h->max_ns = MAX(h->max_ns, ns);
+}
+static double histogram_us(const Histogram *h, double share)
+{
+        uint64_t seen = 0, want = (uint64_t)ceil((double)h->total * share);
+        for (size_t i = 0; i < LATENCY_BUCKETS; i++)
+                if ((seen += h->counts[i]) >= want && seen)
+                        return MIN(100.0 * exp2(((double)i + 0.5) / 138.0), (double)h->max_ns) / 1000.0;
+        return 0;
+}
+
+typedef struct Connection {
+        Client *client;
+        Buf out, in;
+        size_t sent;
+        uint64_t started_ns[MAX_PIPELINE]; /* by token % pipeline */
+        uint64_t token;
+        int in_flight;
+        bool wants_write;
+} Connection;
+
+typedef struct Worker {
+        Thread thread;
+        int epoll;
+        Connection *connections;
+        int connection_count;
+        uint64_t random, ops, documents, errors;
+        char first_error[300];
+        Histogram latency;
+} Worker;
+
+static void die(Status st)
+{
+        char text[600];
+        fprintf(stderr, "photon-bench: %s\n", status_text(st, text, sizeof text));
+        if (status_hint_text(st))
+                fprintf(stderr, "  %s\n", status_hint_text(st));
+        exit(1);
+}
+static void must(Status st)
+{
+        if (st)
+                die(st);
+}
+
+static uint64_t random_next(uint64_t *state)
+{
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        return *state;
+}
+
+static Status add_document(Buf *out, uint64_t key, uint64_t *random)
+{
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+        TRY(buf_printf(out, "{\"id\":%" PRIu64 ",\"n\":%" PRIu64 ",\"payload\":\"", key,
+                       random_next(random) % 1000000));
+        TRY(buf_reserve(out, set.doc_bytes + 2));
+        for (size_t i = 0; i < set.doc_bytes; i++)
+                out->data[out->size++] = (uint8_t)letters[random_next(random) % 36];
+        return buf_append_str(out, "\"}");
+}
+
+/* "db.table" as the TABLE term. */
+static Status add_table(Buf *out)
+{
+        const char *dot = strchr(set.table, '.');
+        return buf_printf(out, "[15,[[14,[\"%.*s\"]],\"%s\"]]", (int)(dot - set.table), set.table, dot + 1);
+}
+
+static Status add_insert(Buf *out, uint64_t first, int count, uint64_t *random)
+{
+        TRY(buf_append_str(out, "[1,[56,["));
+        TRY(add_table(out));
+        TRY(buf_append_str(out, count == 1 ? "," : ",[2,["));
+        for (int i = 0; i < count; i++) {
+                if (i)
+                        TRY(buf_append_byte(out, ','));
+                TRY(add_document(out, first + (uint64_t)i, random));
+        }
+        return buf_printf(out, "%s],{\"durability\":\"%s\"}],{}]", count == 1 ? "" : "]]", set.hard ? "hard" : "soft");
+}
+
+static Status add_template(Buf *out, uint64_t *random)
+{
+        for (const char *p = set.query; *p; p++) {
+                if (p[0] == '$' && p[1] == 'K') {
+                        TRY(buf_printf(out, "%" PRIu64, random_next(random) % set.keys));
+                        p++;
+                } else if (p[0] == '$' && p[1] == 'S') {
+                        TRY(buf_printf(out, "%" PRIu64, (uint64_t)atomic_fetch_add(&next_insert, 1)));
+                        p++;
+                } else {
+                        TRY(buf_append_byte(out, (uint8_t)*p));
+                }
+        }
+        return ST_OK;
+}
+
+/* Appends the next query's text; the number of documents it writes. */
+static Status add_query(Worker *w, Buf *out, int *ret_documents)
+{
+        Workload work = set.workload;
+        *ret_documents = 0;
+        if (set.query)
+                return add_template(out, &w->random);
+        if (work == MIXED)
+                work = random_next(&w->random) % 10 ? GET : UPDATE;
+        switch (work) {
+        case INSERT:
+        case BULK:
+                *ret_documents = work == BULK ? set.batch : 1;
+                return add_insert(out, atomic_fetch_add(&next_insert, (uint64_t)*ret_documents), *ret_documents,
+                                  &w->random);
+        case UPDATE:
+                *ret_documents = 1;
+                TRY(buf_append_str(out, "[1,[53,[[16,["));
+                TRY(add_table(out));
+                return buf_printf(out, ",%" PRIu64 "]],{\"n\":%" PRIu64 "}],{\"durability\":\"%s\"}],{}]",
+                                  random_next(&w->random) % set.keys, random_next(&w->random) % 1000000,
+                                  set.hard ? "hard" : "soft");
+        default:
+                TRY(buf_append_str(out, "[1,[16,["));
+                TRY(add_table(out));
+                return buf_printf(out, ",%" PRIu64 "]],{}]", random_next(&w->random) % set.keys);
+        }
+}
+
+static uint64_t now_ns(void)
+{
+        return (uint64_t)os_mono_ns(os_posix());
+}
+
+/* Puts the next query into the connection's output; false when the run is over. */
+static bool issue(Worker *w, Connection *c)
+{
+        int documents;
+        if (atomic_load_explicit(&stopping, memory_order_relaxed))
+                return false;
+        if (set.ops && atomic_fetch_add(&issued, 1) >= set.ops)
+                return false;
+        size_t at = c->out.size;
+        must(buf_reserve(&c->out, 12));
+        c->out.size += 12;
+        must(add_query(w, &c->out, &documents));
+        store_u64(c->out.data + at, c->token);
+        store_u32(c->out.data + at + 8, (uint32_t)(c->out.size - at - 12));
+        c->started_ns[c->token % (uint64_t)set.pipeline] = now_ns();
+        c->token++;
+        c->in_flight++;
+        w->documents += (uint64_t)documents;
+        return true;
+}
+
+static void flush(Worker *w, Connection *c)
+{
+        int fd = client_fd(c->client);
+        while (c->sent < c->out.size) {
+                ssize_t n = send(fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
+                if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                        break;
+                if (n <= 0)
+                        die(status_errno(errno, "sending to %s:%d", set.host, set.port));
+                c->sent += (size_t)n;
+        }
+        bool wants = c->sent < c->out.size;
+        if (!wants) {
+                buf_clear(&c->out);
+                c->sent = 0;
+        }
+        if (wants != c->wants_write) {
+                struct epoll_event ev = {.events = EPOLLIN | (wants ? EPOLLOUT : 0), .data.ptr = c};
+                epoll_ctl(w->epoll, EPOLL_CTL_MOD, fd, &ev);
+                c->wants_write = wants;
+        }
+}
+
+static void answered(Worker *w, Connection *c, uint64_t token, const char *body, size_t size)
+{
+        histogram_add(&w->latency, now_ns() - c->started_ns[token % (uint64_t)set.pipeline]);
+        w->ops++;
+        c->in_flight--;
+        /* {"t":18,... is an error; a write's statistics count failed documents too */
+        if ((size > 6 && body[5] == '1' && body[6] >= '6' && body[6] <= '8') ||
+            memmem(body, size, "\"first_error\"", 13)) {
+                if (!w->errors++)
+                        snprintf(w->first_error, sizeof w->first_error, "%.*s",
+                                 (int)MIN(size, sizeof w->first_error - 1), body);
+        }
+}
+
+static void receive(Worker *w, Connection *c)
+{
+        must(buf_reserve(&c->in, 65536));
+        ssize_t n = recv(client_fd(c->client), c->in.data + c->in.size, c->in.capacity - c->in.size, 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n <= 0)
+                die(status_new(ERR_CLOSED, "the server at %s:%d closed the connection", set.host, set.port));
+        c->in.size += (size_t)n;
+        size_t at = 0;
+        while (c->in.size - at >= 12) {
+                uint32_t size = load_u32(c->in.data + at + 8);
+                if (c->in.size - at - 12 < size)
+                        break;
+                answered(w, c, load_u64(c->in.data + at), (const char *)c->in.data + at + 12, size);
+                at += 12 + size;
+                issue(w, c);
+        }
+        buf_consume(&c->in, at);
+}
+
+static void worker_main(void *arg)
+{
+        Worker *w = arg;
+        struct epoll_event events[64];
+        int active = 0;
+        for (int i = 0; i < w->connection_count; i++) {
+                Connection *c = &w->connections[i];
+                for (int k = 0; k < set.pipeline; k++)
+                        issue(w, c);
+                flush(w, c);
+        }
+        do {
+                int n = epoll_wait(w->epoll, events, ELEMENTS(events), 1000);
+                for (int i = 0; i < n; i++) {
+                        Connection *c = events[i].data.ptr;
+                        if (events[i].events & ~(uint32_t)EPOLLOUT)
+                                receive(w, c);
+                        flush(w, c);
+                }
+                active = 0;
+                for (int i = 0; i < w->connection_count; i++)
+                        active += w->connections[i].in_flight;
+        } while (active);
+}
+
+static Client *dial(void)
+{
+        Client *client;
+        must(client_connect(os_posix(),
+                            &(ClientOptions){.host = set.host,
+                                             .port = set.port,
+                                             .user = set.user,
+                                             .password = password,
+                                             .timeout_ms = 10000},
+                            &client));
+        return client;
+}
+
+/* Runs one query and returns its answer's text (static). */
+static const char *ask(Client *client, const char *query)
+{
+        static char text[4096];
+        uint64_t token;
+        Bytes body;
+        must(client_send(client, BYTES_STR(query), &token));
+        must(client_receive(client, &token, &body));
+        snprintf(text, sizeof text, "%.*s", (int)body.size, (const char *)body.data);
+        return text;
+}
+
+static void prepare(Client *client)
+{
+        char query[512];
+        const char *dot = strchr(set.table, '.'), *answer;
+        if (!dot)
+                die(status_new(ERR_INVALID, "--table wants DB.TABLE, not \"%s\"", set.table));
+        snprintf(query, sizeof query, "[1,[57,[\"%.*s\"]],{}]", (int)(dot - set.table), set.table);
+        ask(client, query);
+        snprintf(query, sizeof query, "[1,[60,[[14,[\"%.*s\"]],\"%s\"]],{}]", (int)(dot - set.table), set.table,
+                 dot + 1);
+        answer = ask(client, query);
+        if (!strstr(answer, "tables_created") && !strstr(answer, "already exists"))
+                die(status_new(ERR_IO, "creating table %s: %s", set.table, answer));
+        uint64_t random = 88172645463325252ull;
+        for (uint64_t key = 0; key < set.load; key += 200) {
+                Buf buf;
+                uint64_t token;
+                Bytes body;
+                buf_init(&buf, 64 << 20);
+                bool hard = set.hard;
+                set.hard = false;
+                must(add_insert(&buf, key, (int)MIN(200, set.load - key) == 1 ? 1 : (int)MIN(200, set.load - key),
+                                &random));
+                set.hard = hard;
+                must(client_send(client, BYTES(buf.data, buf.size), &token));
+                must(client_receive(client, &token, &body));
+                buf_done(&buf);
+        }
+}
+
+/* What the device itself can do: small appends, each followed by fdatasync. */
+static void measure_sync(void)
+{
+        OsDir *dir;
+        OsFile *file;
+        char block[512] = {0};
+        uint64_t count = 0, began, end;
+        must(os_dir_open(os_posix(), set.sync_dir, OS_DIR_EXISTING, &dir));
+        must(os_file_open(dir, "photon-bench.sync", OS_READ | OS_WRITE | OS_CREATE | OS_TRUNCATE, &file));
+        began = now_ns();
+        end = began + (uint64_t)(set.seconds * 1e9);
+        while (now_ns() < end) {
+                must(os_file_write_at(file, count * sizeof block, block, sizeof block));
+                must(os_file_sync(file));
+                count++;
+        }
+        double seconds = (double)(now_ns() - began) / 1e9;
+        os_file_close(file);
+        must(os_dir_remove(dir, "photon-bench.sync"));
+        os_dir_close(dir);
+        printf(set.json ? "{\"syncs_per_s\":%.1f}\n" : "%.1f fdatasync/s\n", (double)count / seconds);
+}
+
+static void report(Worker *workers, double seconds)
+{
+        static Histogram all;
+        uint64_t ops = 0, documents = 0, errors = 0;
+        const char *first_error = "";
+        for (int t = 0; t < set.threads; t++) {
+                Worker *w = &workers[t];
+                for (size_t i = 0; i < LATENCY_BUCKETS; i++)
+                        all.counts[i] += w->latency.counts[i];
+                all.total += w->latency.total;
+                all.max_ns = MAX(all.max_ns, w->latency.max_ns);
+                ops += w->ops;
+                documents += w->documents;
+                errors += w->errors;
+                if (w->first_error[0])
+                        first_error = w->first_error;
+        }
+        const char *name = set.query ? "query" : workload_names[set.workload];
+        if (set.json)
+                printf("{\"workload\":\"%s\",\"connections\":%d,\"pipeline\":%d,\"ops\":%" PRIu64
+                       ",\"seconds\":%.3f,\"ops_per_s\":%.1f,"
+                       "\"documents_per_s\":%.1f,\"errors\":%" PRIu64
+                       ",\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}\n",
+                       name, set.connections, set.pipeline, ops, seconds, (double)ops / seconds,
+                       (double)documents / seconds, errors, histogram_us(&all, 0.5), histogram_us(&all, 0.95),
+                       histogram_us(&all, 0.99), (double)all.max_ns / 1000);
+        else
+                printf("%-7s c=%-4d D=%-3d %10" PRIu64
+                       " ops in %.2f s: %9.0f ops/s %9.0f docs/s  p50 %.0f us  p95 %.0f us  p99 %.0f us  max %.0f us  "
+                       "errors %" PRIu64 "\n",
+                       name, set.connections, set.pipeline, ops, seconds, (double)ops / seconds,
+                       (double)documents / seconds, histogram_us(&all, 0.5), histogram_us(&all, 0.95),
+                       histogram_us(&all, 0.99), (double)all.max_ns / 1000, errors);
+        if (errors)
+                fprintf(stderr, "photon-bench: first error: %s\n", first_error);
+        if (errors)
+                exit(1);
+}
+
+static const char help[] =
+        "photon-bench: closed-loop load over the ReQL wire protocol\n\n"
+        "  photon-bench [options] WORKLOAD        get | insert | update | bulk | mixed\n"
+        "  photon-bench --query '[1,[16,[[15,[[14,[\"bench\"]],\"t\"]],$K]],{}]'    $K random key, $S next number\n"
+        "  photon-bench --fdatasync DIR           what the device can do\n\n"
+        "  --host H --port P --user U --password-file F\n"
+        "  --connections N   (64)      --threads N   (2)       --pipeline N  queries in flight per connection (1)\n"
+        "  --seconds S       (5)       --ops N       stop after N instead\n"
+        "  --table DB.TABLE  (bench.t) created when absent     --load N      insert keys 0..N-1 first\n"
+        "  --keys N          key space of get and update (100000)            --doc-bytes N  payload (100)\n"
+        "  --batch N         documents per bulk insert (200)                 --first-key N  of inserts (keys)\n"
+        "  --hard            writes with hard durability (soft)              --json         one JSON line\n";
+
+static uint64_t number(const char *text)
+{
+        char *end;
+        errno = 0;
+        unsigned long long n = strtoull(text, &end, 10);
+        if (errno || *end || end == text)
+                die(status_new(ERR_INVALID, "\"%s\" is not a number", text));
+        return n;
+}
+
+static void parse_options(int argc, char **argv)
+{
+        static const struct option options[] = {
+                {"host", 1, 0, 'h'},          {"port", 1, 0, 'p'},        {"user", 1, 0, 'u'},
+                {"password-file", 1, 0, 'w'}, {"connections", 1, 0, 'c'}, {"threads", 1, 0, 't'},
+                {"pipeline", 1, 0, 'D'},      {"seconds", 1, 0, 's'},     {"ops", 1, 0, 'o'},
+                {"table", 1, 0, 'T'},         {"load", 1, 0, 'L'},        {"keys", 1, 0, 'n'},
+                {"doc-bytes", 1, 0, 'z'},     {"batch", 1, 0, 'B'},       {"first-key", 1, 0, 'F'},
+                {"hard", 0, 0, 'H'},          {"json", 0, 0, 'j'},        {"query", 1, 0, 'q'},
+                {"fdatasync", 1, 0, 'f'},     {"help", 0, 0, '?'},        {0}};
+        bool first_key = false;
+        for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+                switch (o) {
+                case 'h': set.host = optarg; break;
+                case 'p': set.port = (int)number(optarg); break;
+                case 'u': set.user = optarg; break;
+                case 'w': set.password_file = optarg; break;
+                case 'c': set.connections = (int)number(optarg); break;
+                case 't': set.threads = (int)number(optarg); break;
+                case 'D': set.pipeline = (int)number(optarg); break;
+                case 's': set.seconds = strtod(optarg, NULL); break;
+                case 'o': set.ops = number(optarg); break;
+                case 'T': set.table = optarg; break;
+                case 'L': set.load = number(optarg); break;
+                case 'n': set.keys = number(optarg); break;
+                case 'z': set.doc_bytes = number(optarg); break;
+                case 'B': set.batch = (int)number(optarg); break;
+                case 'F':
+                        set.first_key = number(optarg);
+                        first_key = true;
+                        break;
+                case 'H': set.hard = true; break;
+                case 'j': set.json = true; break;
+                case 'q': set.query = optarg; break;
+                case 'f': set.sync_dir = optarg; break;
+                default: fputs(help, stdout); exit(argv[optind - 1] && strcmp(argv[optind - 1], "--help") == 0 ? 0 : 2);
+                }
+        }
+        if (optind < argc) {
+                int w = 0;
+                while (w < WORKLOADS && strcmp(argv[optind], workload_names[w]) != 0)
+                        w++;
+                if (w == WORKLOADS)
+                        die(status_hint(status_new(ERR_INVALID, "no workload \"%s\"", argv[optind]),
+                                        "one of get, insert, update, bulk, mixed"));
+                set.workload = (Workload)w;
+        }
+        if (set.pipeline < 1 || set.pipeline > MAX_PIPELINE || set.connections < 1 || set.threads < 1 ||
+            set.batch < 1 || set.keys < 1)
+                die(status_new(ERR_INVALID, "connections, threads, batch and keys are at least 1, pipeline is 1..%d",
+                               MAX_PIPELINE));
+        set.threads = MIN(set.threads, set.connections);
+        atomic_store(&next_insert, first_key ? set.first_key : set.keys);
+}
+
+int main(int argc, char **argv)
+{
+        parse_options(argc, argv);
+        if (set.sync_dir) {
+                measure_sync();
+                return 0;
+        }
+        if (set.password_file) {
+                FILE *f = fopen(set.password_file, "r");
+                if (!f || !fgets(password, sizeof password, f))
+                        die(status_errno(errno, "reading %s", set.password_file));
+                fclose(f);
+                password[strcspn(password, "\r\n")] = 0;
+        }
+        Client *client = dial();
+        prepare(client);
+        client_close(client);
+
+        Worker *workers = mem_zalloc(sizeof *workers * (size_t)set.threads);
+        Connection *connections = mem_zalloc(sizeof *connections * (size_t)set.connections);
+        if (!workers || !connections)
+                die(status_nomem());
+        for (int t = 0, at = 0; t < set.threads; t++) {
+                Worker *w = &workers[t];
+                w->connections = connections + at;
+                w->connection_count = set.connections / set.threads + (t < set.connections % set.threads);
+                at += w->connection_count;
+                w->random = 0x9e3779b97f4a7c15ull * (uint64_t)(t + 1);
+                w->epoll = epoll_create1(EPOLL_CLOEXEC);
+                for (int i = 0; i < w->connection_count; i++) {
+                        Connection *c = &w->connections[i];
+                        buf_init(&c->out, 256 << 20);
+                        buf_init(&c->in, 256 << 20);
+                        c->client = dial();
+                        c->token = 1;
+                        int fd = client_fd(c->client);
+                        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+                        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+                        epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &ev);
+                }
+        }
+        uint64_t began = now_ns();
+        for (int t = 0; t < set.threads; t++)
+                must(thread_start(&workers[t].thread, "bench", worker_main, &workers[t]));
+        if (!set.ops) {
+                struct timespec pause = {.tv_sec = (time_t)set.seconds, .tv_nsec = (long)(fmod(set.seconds, 1) * 1e9)};
+                nanosleep(&pause, NULL);
+                atomic_store(&stopping, true);
+        }
+        for (int t = 0; t < set.threads; t++)
+                thread_join(&workers[t].thread);
+        report(workers, (double)(now_ns() - began) / 1e9);
+        for (int i = 0; i < set.connections; i++) {
+                client_close(connections[i].client);
+                buf_done(&connections[i].out);
+                buf_done(&connections[i].in);
+        }
+        for (int t = 0; t < set.threads; t++)
+                close(workers[t].epoll);
+        mem_free(workers);
+        mem_free(connections);
+        return 0;
+}
