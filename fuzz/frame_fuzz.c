@@ -98,12 +98,12 @@ static uint64_t durable(void *ctx)
 {
         return UINT64_MAX;
 }
-static Status log_error(void *ctx)
+static Status no_log_error(void *ctx)
 {
         return ST_OK;
 }
 static void want_durable(void *ctx, uint64_t position) {}
-static const GroupOps group_ops = {submit, durable, log_error, want_durable};
+static const GroupOps group_ops = {submit, durable, no_log_error, want_durable};
 
 static Buf *out(void *conn)
 {

@@ -314,7 +314,7 @@ static Status copy_names(OsDir *base, char **ret_names, size_t *ret_count)
 static Status sim_dir_list(OsDir *base, Status (*each)(void *ctx, const char *name), void *ctx)
 {
         _cleanup_(mem_freep) char *names = NULL;
-        size_t count;
+        size_t count = 0;
         TRY(copy_names(base, &names, &count));
         for (const char *name = names; count-- > 0; name += strlen(name) + 1)
                 TRY(each(ctx, name));

@@ -187,20 +187,19 @@ static void apply_durable(SimNode *node, const SimChange *change, size_t size)
         }
 }
 
-/* Whole, in part, or not at all. False if nothing was applied. */
-static bool apply_perhaps(SimNode *node, const SimChange *change)
+/* Whole, in part, or not at all. */
+static void apply_perhaps(SimNode *node, const SimChange *change)
 {
         SimRng *rng = &node->disk->rng;
         if (change->kind != CHANGE_WRITE) {
-                if (sim_rng_below(rng, 2) == 0)
-                        return false;
-                apply_durable(node, change, 0);
-                return true;
+                if (sim_rng_below(rng, 2))
+                        apply_durable(node, change, 0);
+                return;
         }
         switch (sim_rng_below(rng, 3)) {
-        case 0: apply_durable(node, change, change->size); return true;
-        case 1: apply_durable(node, change, sim_rng_below(rng, change->size + 1)); return true;
-        default: return false;
+        case 0: apply_durable(node, change, change->size); break;
+        case 1: apply_durable(node, change, sim_rng_below(rng, change->size + 1)); break;
+        default: break;
         }
 }
 
@@ -291,20 +290,19 @@ void sim_node_sync(SimNode *node)
 
 void sim_node_sync_badly(SimNode *node)
 {
-        SimChange *left = node->first_change;
-        node->first_change = node->last_change = NULL;
-        for (SimChange *change = left, *next; change; change = next) {
-                next = change->next;
-                if (!apply_perhaps(node, change) && node->is_dir) {
-                        change->next = NULL;
-                        if (node->last_change)
-                                node->last_change->next = change;
-                        else
-                                node->first_change = change;
-                        node->last_change = change;
-                } else {
+        if (node->is_dir) {
+                /* The first few, in order: what stays in the list must not be older than what left it, or a later sync
+                 * would undo that. */
+                while (node->first_change && sim_rng_below(&node->disk->rng, 2)) {
+                        SimChange *change = pop_change(node);
+                        apply_durable(node, change, 0);
                         free_change(change);
                 }
+                return;
+        }
+        for (SimChange *change; (change = pop_change(node));) {
+                apply_perhaps(node, change);
+                free_change(change);
         }
 }
 

@@ -68,7 +68,8 @@ void sim_file_truncate(SimNode *file, uint64_t size);
 
 void sim_node_sync(SimNode *node); /* file or directory: all changes become durable */
 /* A sync that failed half-way. Some changes of a file became durable, the others never will, though `now` still shows
- * them: so Linux treats pages whose write-back failed. Changes of names that did not make it can be synced later. */
+ * them: so Linux treats pages whose write-back failed. Of a directory the first few changes became durable;
+ * the rest can be synced later. */
 void sim_node_sync_badly(SimNode *node);
 
 #endif

@@ -31,7 +31,7 @@ static Status args_db(Args *args, bool given, Bytes *ret)
         Env *env = args->env;
         Val val;
         if (!given) {
-                *ret = env->default_db;
+                TRY(env_default_db(env, ret));
                 return fail_at(env, args->term, env->source->db_check(env->source->ctx, *ret));
         }
         TRY(args_val(args, 0, &val));

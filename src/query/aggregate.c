@@ -209,6 +209,54 @@ static Status agg_stream(const Agg *agg, Env *env, Stream *stream, Value *ret)
         return acc_finish(agg, env, &acc, ret);
 }
 
+static Acc *group_acc(GroupTable *table, Value key)
+{
+        bool is_new;
+        GroupEntry *entry = group_table_find(table, key, &is_new);
+        if (is_new)
+                entry->acc = arena_new(table->arena, Acc);
+        return entry->acc;
+}
+
+/* A batch, gathered by group: what pending terms leave of each. */
+static Status add_grouped(const Agg *agg, Env *env, Groups *groups, Arena *scratch, GroupTable *table, bool *ret_end)
+{
+        GroupBatch batch;
+        Arena *outer = env->arena;
+        Status st = ST_OK;
+        TRY(groups_next(groups, env, scratch, &batch, ret_end));
+        env->arena = scratch;
+        for (size_t i = 0; !st && i < batch.table.count; i++) {
+                const GroupEntry *from = &batch.table.entries[i];
+                if (from->rows.count)
+                        st = acc_add_rows(agg, env, group_acc(table, from->key), from->rows.items, from->rows.count);
+        }
+        env->arena = outer;
+        return st;
+}
+
+/* The same without gathering, where a row is of one group and goes in as it is. */
+static Status add_rows(const Agg *agg, Env *env, Groups *groups, Arena *scratch, GroupTable *table, bool *ret_end)
+{
+        ValueVec rows = {0};
+        Arena *outer = env->arena;
+        BatchKind kind = env->batch_kind;
+        env->batch_kind = BATCH_TERMINAL;
+        Status st = stream_next(groups->source, env, scratch, STREAM_CHUNK, &rows, ret_end);
+        env->batch_kind = kind;
+        env->arena = scratch;
+        for (size_t i = 0; !st && i < rows.count; i++) {
+                ArenaMark mark = arena_mark(scratch);
+                Value key;
+                st = group_key(groups, env, rows.items[i], &key);
+                if (!st)
+                        st = acc_add(agg, env, group_acc(table, key), rows.items[i]);
+                arena_rewind(scratch, mark);
+        }
+        env->arena = outer;
+        return st;
+}
+
 Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bool *ret_done)
 {
         switch (term->type) {
@@ -232,24 +280,10 @@ Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bo
         TRY(args_begin(env, term, &args));
         TRY(agg_begin(&args, &agg));
         group_table_init(&table, env->arena);
+        bool gather = groups->pending || groups->multi || term->type == TERM_REDUCE;
         _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
-        Arena *outer = env->arena;
         for (bool end = false; !end;) {
-                GroupBatch batch;
-                TRY(groups_next(groups, env, &scratch->arena, &batch, &end));
-                for (size_t i = 0; i < batch.table.count; i++) {
-                        const GroupEntry *from = &batch.table.entries[i];
-                        bool is_new;
-                        if (from->rows.count == 0)
-                                continue;
-                        GroupEntry *to = group_table_find(&table, from->key, &is_new);
-                        if (is_new)
-                                to->acc = arena_new(outer, Acc);
-                        env->arena = &scratch->arena;
-                        Status st = acc_add_rows(&agg, env, to->acc, from->rows.items, from->rows.count);
-                        env->arena = outer;
-                        TRY(st);
-                }
+                TRY((gather ? add_grouped : add_rows)(&agg, env, groups, &scratch->arena, &table, &end));
                 arena_reset(&scratch->arena);
                 if (table.count > env->array_limit)
                         return fail(env, term, ERR_RESOURCE, "Too many groups (> %zu).", env->array_limit);
@@ -258,7 +292,7 @@ Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bo
         size_t count = 0;
         for (size_t i = 0; i < table.count; i++) {
                 const Acc *acc = table.entries[i].acc;
-                if (term->type == TERM_COUNT ? acc->count == 0 : !acc->has && acc->count == 0)
+                if (!acc->has && acc->count == 0)
                         continue;
                 table.entries[count] = table.entries[i];
                 TRY(acc_finish(&agg, env, acc, &table.entries[count].value));

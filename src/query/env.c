@@ -2,7 +2,7 @@
  */
 #include <stdio.h>
 
-#include "query/query_int.h"
+#include "query/env_int.h"
 #include "value/json.h"
 
 struct Deferred {
@@ -139,6 +139,31 @@ void env_close_owned(Env *env, const void *owner)
 }
 
 /* --- tables --- */
+
+Status env_default_db(Env *env, Bytes *ret_db)
+{
+        const Term *term = NULL;
+        for (size_t i = 0; !env->default_db.data && i < env->global_count && !term; i++)
+                if (bytes_equal(env->globals[i].name, BYTES_STR("db")))
+                        term = env->globals[i].term;
+        if (term && constant_db(term)) {
+                env->default_db = value_bytes(constant_db(term)->datum); /* what most drivers send */
+        } else if (term) {
+                Val val;
+                Bytes db;
+                Frame *frame = env->frame;
+                env->frame = NULL; /* global options see no variables */
+                Status st = eval(env, term, &val);
+                env->frame = frame;
+                TRY(st);
+                TRY(val_as_db(env, &val, &db));
+                env->default_db = BYTES(arena_dup(env->query_arena, db.data, db.size), db.size);
+        } else if (!env->default_db.data) {
+                env->default_db = BYTES("test", 4);
+        }
+        *ret_db = env->default_db;
+        return ST_OK;
+}
 
 Status env_table(Env *env, Bytes db, Bytes name, TableVal **ret)
 {

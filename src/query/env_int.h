@@ -24,6 +24,9 @@ struct Func {
         Value value;
 };
 
+/* The name in r.db("constant"), NULL if `term` is anything else: looked at without evaluating, since finding the table
+ * tells whether the database is there. */
+const Term *constant_db(const Term *term);
 /* The table as one whose rows name things by uuid (identifier_format). */
 Status env_table_uuids(Env *env, TableVal *table, TableVal **ret) MUST_USE;
 void env_done(Env *env); /* closes everything */
@@ -64,6 +67,9 @@ Status groups_call(Env *env, const Term *term, Groups *groups, const Func *func,
 
 /* sort.c: an array, or a stream if it is longer than arrays may be; `table`: its rows are rows of it (NULL: of none) */
 Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Val *ret) MUST_USE;
+
+/* union.c */
+Status term_union(Env *env, const Term *term, Val *ret) MUST_USE;
 
 /* table_terms.c */
 Status check_index(Env *env, const Term *term, const TableVal *table, Bytes index) MUST_USE;

@@ -57,9 +57,9 @@ Status eval(Env *env, const Term *term, Val *ret)
         env->current = term;
         env->literal_ok = literal;
         env->depth++;
-        Status st = entry->maps_groups && term->arg_count && (term->args[0]->tree_flags & TF_GROUPS)
-                            ? eval_grouped(env, term, entry->fn, ret)
-                            : entry->fn(env, term, ret);
+        bool groups = entry->maps_groups && term->arg_count && (term->args[0]->tree_flags & TF_GROUPS) &&
+                      term->args[0]->type != TERM_ARGS;
+        Status st = groups ? eval_grouped(env, term, entry->fn, ret) : entry->fn(env, term, ret);
         env->depth--;
         env->current = outer;
         env->literal_ok = outer_literal;

@@ -117,7 +117,7 @@ static Status add_combinations(GroupBatch *batch, Env *env, const Value *keys, V
         return ST_OK;
 }
 
-static Status group_row(const Groups *groups, Env *env, GroupBatch *batch, Value row)
+static Status group_keys(const Groups *groups, Env *env, Value row, Value **ret_keys)
 {
         Value *keys = arena_array(env->arena, Value, groups->func_count);
         for (size_t i = 0; i < groups->func_count; i++) {
@@ -126,11 +126,31 @@ static Status group_row(const Groups *groups, Env *env, GroupBatch *batch, Value
                         keys[i] = value_null();
                 TRY(st);
         }
-        if (groups->multi) {
-                Value *chosen = arena_array(env->arena, Value, groups->func_count);
-                return add_combinations(batch, env, keys, chosen, groups->func_count, 0, row);
-        }
-        return add_to_group(batch, env, groups->func_count == 1 ? keys[0] : value_array(keys, groups->func_count), row);
+        *ret_keys = keys;
+        return ST_OK;
+}
+
+static Value single_key(const Groups *groups, const Value *keys)
+{
+        return groups->func_count == 1 ? keys[0] : value_array(keys, groups->func_count);
+}
+
+Status group_key(const Groups *groups, Env *env, Value row, Value *ret_key)
+{
+        Value *keys;
+        TRY(group_keys(groups, env, row, &keys));
+        *ret_key = single_key(groups, keys);
+        return check_depth(env, groups->term, *ret_key);
+}
+
+static Status group_row(const Groups *groups, Env *env, GroupBatch *batch, Value row)
+{
+        Value *keys;
+        TRY(group_keys(groups, env, row, &keys));
+        if (!groups->multi)
+                return add_to_group(batch, env, single_key(groups, keys), row);
+        Value *chosen = arena_array(env->arena, Value, groups->func_count);
+        return add_combinations(batch, env, keys, chosen, groups->func_count, 0, row);
 }
 
 /* Applies a term to one group: its first argument is the group's value. */

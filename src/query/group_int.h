@@ -49,6 +49,9 @@ typedef struct GroupBatch {
 } GroupBatch;
 Status groups_next(Groups *groups, Env *env, Arena *out, GroupBatch *batch, bool *ret_end) MUST_USE;
 
+/* The group of one row, where there is exactly one (not `multi`). */
+Status group_key(const Groups *groups, Env *env, Value row, Value *ret_key) MUST_USE;
+
 void group_table_init(GroupTable *table, Arena *arena);
 GroupEntry *group_table_find(GroupTable *table, Value key, bool *ret_new);
 void group_table_finish(GroupTable *table, Groups *groups);

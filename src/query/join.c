@@ -232,7 +232,8 @@ static Status term_eq_join(Env *env, const Term *term, Val *ret)
         TRY(args_val(&args, 2, &right));
         JoinStream *self = make_join(env, &args, left, func, &eq_join_ops);
         TRY(val_as_table(env, &right, &self->right_table));
-        TRY(opt_index(env, term, self->right_table, &present));
+        /* RethinkDB rewrites eq_join into get_all, so its option is wrong where the term stands. */
+        TRY(fail_at(env, term, opt_index(env, term, self->right_table, &present)));
         return val_of_stream(env, term, &self->stream, ret);
 }
 

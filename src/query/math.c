@@ -386,7 +386,7 @@ static Status term_random(Env *env, const Term *term, Val *ret)
         is_float = args.count == 0;
         if (present)
                 TRY(val_as_bool(env, &option, &is_float));
-        double number;
+        double number = 0;
         TRY(is_float ? random_float(&args, &number) : random_int(&args, &number));
         return number_result(env, term, number, ret);
 }

@@ -129,7 +129,6 @@ static void init_env(Query *query)
                 .cancelled = &query->cancelled,
                 .array_limit = VALUE_ARRAY_LIMIT,
                 .now_us = host->now_us(host->ctx),
-                .default_db = BYTES("test", 4),
                 .user = query->user,
                 .globals = query->wire.opts,
                 .global_count = query->wire.opt_count,
@@ -166,25 +165,6 @@ const WireQuery *query_wire(const Query *query)
 
 static const Term nowhere = {.type = TERM_DATUM, .frame = -1};
 
-/* Only the name: a query that looks at no table may run, whether the database exists or not. */
-static Status read_default_db(Env *env)
-{
-        for (size_t i = 0; i < env->global_count; i++) {
-                const Term *term = env->globals[i].term;
-                Val val;
-                if (!bytes_equal(env->globals[i].name, BYTES_STR("db")))
-                        continue;
-                if (term->type == TERM_DB && !term->has_args_splice && term->args[0]->type == TERM_DATUM &&
-                    value_is(term->args[0]->datum, V_STRING)) {
-                        env->default_db = value_bytes(term->args[0]->datum);
-                        return ST_OK;
-                }
-                TRY(eval(env, term, &val));
-                return val_as_db(env, &val, &env->default_db);
-        }
-        return ST_OK;
-}
-
 static Status read_options(Env *env, bool *ret_profile)
 {
         Val val;
@@ -202,7 +182,6 @@ static Status read_options(Env *env, bool *ret_profile)
                                     (long long)limit);
                 env->array_limit = (size_t)limit;
         }
-        TRY(read_default_db(env));
         TRY(opt_val(env, &nowhere, "profile", &val, &present));
         if (present)
                 TRY(val_as_bool(env, &val, ret_profile));
@@ -290,7 +269,7 @@ Status query_next(Query *query, Buf *rows, QueryAnswer *ret_answer)
                 return finish(query, oom_error(query));
         }
         query->guarded = true;
-        if (query->state == QUERY_READY)
+        if (query->state == QUERY_READY && query->wire.opt_count)
                 query->profile_start_ns = host->mono_ns(host->ctx);
         Status st = run(query, rows, ret_answer);
         query->guarded = false;

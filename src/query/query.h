@@ -3,7 +3,8 @@
  *      query_new -> query_prepare(text) -> loop { query_next(rows) } -> query_free
  *
  * A Query holds everything its cursor needs (arena, snapshots, streams) and gives it back in query_free.
- * Threads: one at a time (any; it may move between batches), but query_cancel may be called from any thread at any moment. */
+ * Threads: one at a time (any; it may move between batches), but query_cancel may be called from any thread at any
+ * moment. */
 #ifndef QUERY_QUERY_H
 #define QUERY_QUERY_H
 
@@ -12,33 +13,34 @@
 
 typedef struct Query Query;
 
-typedef struct QueryWorld {              /* lives as long as the server */
+typedef struct QueryWorld { /* lives as long as the server */
         const TableSource *source;
         const HostOps *host;
-        size_t memory_max_bytes;         /* per query; 0 = none */
+        size_t memory_max_bytes; /* per query; 0 = none */
 } QueryWorld;
 
 /* Queries are recycled: a free one keeps its first arena chunk. `user` is copied. */
 MUST_USE Status query_new(const QueryWorld *world, const char *user, Query **ret_query);
-Query *query_free(Query *query);         /* NULL is fine; returns NULL */
-void query_reset(Query *query);          /* ready for the next query_prepare: closes streams, drops memory but the first chunk */
+Query *query_free(Query *query); /* NULL is fine; returns NULL */
+void query_reset(Query *query); /* ready for the next query_prepare: closes streams, drops memory but the first chunk */
 
-/* A buffer of at least `size` + JSON_PADDING bytes that lives as long as the query, for the frame's text. ERR_LIMIT, ERR_NOMEM. */
+/* A buffer of at least `size` + JSON_PADDING bytes that lives as long as the query, for the frame's text. ERR_LIMIT,
+ * ERR_NOMEM. */
 MUST_USE Status query_text_buffer(Query *query, size_t size, uint8_t **ret_buffer);
 /* Parses and checks. `text` must live until query_reset (query_text_buffer). Errors: see query_backtrace. */
 MUST_USE Status query_prepare(Query *query, Bytes text);
 const WireQuery *query_wire(const Query *query);
 
 typedef enum QueryCost {
-        QUERY_QUICK,             /* microseconds: run it on the event-loop thread */
-        QUERY_LONG,              /* may take long: worker pool */
+        QUERY_QUICK, /* microseconds: run it on the event-loop thread */
+        QUERY_LONG,  /* may take long: worker pool */
 } QueryCost;
 QueryCost query_cost(const Query *query);
 
 typedef enum QueryAnswer {
-        ANSWER_ATOM,             /* t=1 */
-        ANSWER_SEQUENCE,         /* t=2: the last rows */
-        ANSWER_PARTIAL,          /* t=3: call query_next again for more */
+        ANSWER_ATOM,     /* t=1 */
+        ANSWER_SEQUENCE, /* t=2: the last rows */
+        ANSWER_PARTIAL,  /* t=3: call query_next again for more */
 } QueryAnswer;
 /* Runs to the next batch and appends its rows to `rows` as JSON, separated by commas (the inside of "r":[...]).
  * On error nothing is appended; the query is over (further calls give ERR_CLOSED). */

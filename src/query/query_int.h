@@ -57,19 +57,19 @@ struct Env {
         bool literal_next; /* set by eval_literal() for the eval() that follows */
         bool empty_error;  /* the present error is r.error() without a message (only default and filter care) */
         size_t array_limit;
-        int64_t now_us; /* r.now(): one moment for the whole query */
-        Bytes default_db;
+        int64_t now_us;   /* r.now(): one moment for the whole query */
+        Bytes default_db; /* env_default_db(); data NULL: not looked at yet */
         const char *user;
-        Durability default_durability;      /* global optarg durability */
-        uint64_t durable_position;          /* raised by hard writes */
-        Deferred *deferred, *free_deferred; /* newest first */
-        uint64_t deferred_serial;           /* how many there ever were */
-        const void *owner;                  /* whose the next deferred ones are: env_close_owned */
-        OpenTable *tables;                  /* every table used, with its pinned view */
+        Durability default_durability;       /* global optarg durability */
+        uint64_t durable_position;           /* raised by hard writes */
+        Deferred *deferred, *free_deferred;  /* newest first */
+        uint64_t deferred_serial;            /* how many there ever were */
+        const void *owner;                   /* whose the next deferred ones are: env_close_owned */
+        OpenTable *tables;                   /* every table used, with its pinned view */
         RetiredView *retired, *free_retired; /* views of tables written to since */
-        uint64_t view_serial;               /* how many views were ever pinned */
-        Scratch *scratches;                 /* all arenas of scratch_get, in use or not */
-        const OptArg *globals;              /* global optargs, as terms */
+        uint64_t view_serial;                /* how many views were ever pinned */
+        Scratch *scratches;                  /* all arenas of scratch_get, in use or not */
+        const OptArg *globals;               /* global optargs, as terms */
         size_t global_count;
         const Term *injected_term; /* args_begin: argument 0 of this term is `injected` */
         Val *injected;
@@ -86,7 +86,8 @@ struct Env {
 #define EVAL_MAX_DEPTH 1000
 
 /* Records `at` for the backtrace and makes the error. */
-Status fail(Env *env, const Term *at, StatusCode code, const char *format, ...) PRINTF_LIKE(4, 5) MUST_USE;
+Status fail(Env *env, const Term *at, StatusCode code, const char *format, ...) PRINTF_LIKE(4, 5) MUST_USE
+        __attribute__((returns_nonnull));
 /* Gives `st` (from a lower layer, without a place) the place `at`; st may be NULL. */
 Status fail_at(Env *env, const Term *at, Status st) MUST_USE;
 /* ERR_CANCELLED if the query is to end; call it in every loop that can be long. */
@@ -113,12 +114,15 @@ static inline void env_unwind(Env *env, EnvMark mark)
 /* Closes what was deferred while env->owner was `owner`: for streams kept inside a stream, whose lives overlap others'.
  */
 void env_close_owned(Env *env, const void *owner);
+/* The database of global option `db` (or "test"): evaluated when a term needs it and not before, since drivers also
+ * send options that would be refused. */
+Status env_default_db(Env *env, Bytes *ret_db) MUST_USE;
 /* The query's view of a table: one pinned view per table and query, renewed after the query itself wrote to the table.
  */
 Status env_view(Env *env, TableRef *table, TableView **ret_view) MUST_USE;
 void env_wrote(Env *env, TableRef *table); /* the next env_view pins anew */
-/* Closes the views pinned since the mark (an earlier env->view_serial): between two rows of for_each, when nothing that was read
- * in the first is in use any more. Without it a loop of reads and writes would keep a snapshot per row. */
+/* Closes the views pinned since the mark (an earlier env->view_serial): between two rows of for_each, when nothing that
+ * was read in the first is in use any more. Without it a loop of reads and writes would keep a snapshot per row. */
 void env_close_views(Env *env, uint64_t mark);
 /* Finds a table by name; it stays until the query ends. Errors are the source's, without a place. */
 typedef struct TableVal TableVal;
@@ -310,7 +314,6 @@ struct Stream {
         bool ordered;    /* the order means something (table scans without index do not) */
         bool is_array;   /* came from an array datum: results of transforms are arrays again */
         bool infinite;   /* range() without bounds */
-        bool exact;      /* `want` was computed for the client: give what RethinkDB would */
         bool done;
 };
 /* `want` is at least 1. Never called again after *ret_end. */

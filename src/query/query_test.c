@@ -126,6 +126,10 @@ static void test_tables(void **state)
                 {"[1,[43,[[15,[\"t\"]]]],{\"db\":[14,[\"nodb\"]]}]",
                  "FAIL OP_FAILED Database `nodb` does not exist. @[0]"},
                 {"[1,1,{\"db\":[14,[\"nodb\"]]}]", "ATOM 1"},
+                /* looked at only when needed: one driver sends a plain string, and names every table's database */
+                {"[1,1,{\"db\":\"test\"}]", "ATOM 1"},
+                {"[1,[43,[[15,[\"t\"]]]],{\"db\":\"test\"}]",
+                 LOGIC "Expected type DATABASE but found DATUM:\n\"test\" @[]"},
                 {Q("[16,[[14,[\"test\"]],1]]"), LOGIC "Expected type TABLE but found DATABASE:\ndb(\"test\") @[0]"},
                 {Q("[147,[" T "]]"), "ATOM {\"g\":0,\"id\":1,\"v\":10}"},
                 {Q("[148,[" T "],{\"index\":\"id\"}]"), "ATOM {\"g\":1,\"id\":4}"},

@@ -1,23 +1,12 @@
 /* table_terms.c - reading terms of tables: db, table, get, get_all, between. */
 #include "query/env_int.h"
 
-static bool name_ok(Bytes name)
-{
-        for (size_t i = 0; i < name.size; i++) {
-                uint8_t c = name.data[i];
-                if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                      c == '-'))
-                        return false;
-        }
-        return name.size > 0;
-}
-
 static Status check_name(Env *env, const Term *at, const char *kind, Bytes name)
 {
-        if (name_ok(name))
+        if (source_name_valid(name))
                 return ST_OK;
-        return fail(env, at, ERR_LOGIC, "%s name `%.*s` invalid (Use A-Z, a-z, 0-9, _ and - only).", kind,
-                    (int)name.size, (const char *)name.data);
+        return fail(env, at, ERR_LOGIC, "%s name `%.*s` invalid (" SOURCE_NAME_RULE ").", kind, (int)name.size,
+                    (const char *)name.data);
 }
 
 static Status term_db(Env *env, const Term *term, Val *ret)
@@ -67,8 +56,7 @@ static Status table_options(Env *env, const Term *term, bool *ret_uuids)
         return ST_OK;
 }
 
-/* r.db("constant"): looked at without evaluating, since finding the table tells whether the database is there. */
-static const Term *constant_db(const Term *term)
+const Term *constant_db(const Term *term)
 {
         if (term->type != TERM_DB || term->has_args_splice || term->arg_count != 1 ||
             term->args[0]->type != TERM_DATUM || !value_is(term->args[0]->datum, V_STRING))
@@ -79,7 +67,7 @@ static const Term *constant_db(const Term *term)
 static Status term_table(Env *env, const Term *term, Val *ret)
 {
         Args args;
-        Bytes db = env->default_db, name;
+        Bytes db, name;
         const Term *db_name = NULL;
         TableVal *table;
         bool uuids;
@@ -94,6 +82,8 @@ static Status term_table(Env *env, const Term *term, Val *ret)
                         TRY(args_val(&args, 0, &val));
                         TRY(val_as_db(env, &val, &db));
                 }
+        } else {
+                TRY(env_default_db(env, &db));
         }
         TRY(args_string(&args, args.count - 1, &name));
         TRY(table_options(env, term, &uuids));
@@ -193,7 +183,6 @@ static Status term_get_all(Env *env, const Term *term, Val *ret)
         TRY(args_begin(env, term, &args));
         TRY(args_val(&args, 0, &val));
         TRY(val_as_table(env, &val, &table));
-        TRY(opt_index(env, term, table, &present));
         KeysStream *self = arena_new(env->arena, KeysStream);
         self->stream = (Stream){.ops = &keys_ops, .term = term, .table = table};
         self->table = table;
@@ -205,6 +194,7 @@ static Status term_get_all(Env *env, const Term *term, Val *ret)
                         return fail(env, args.terms[i], ERR_NON_EXISTENCE, "Keys cannot be NULL.");
                 self->keys[self->count++] = key;
         }
+        TRY(opt_index(env, term, table, &present));
         *ret = val_stream(term, &self->stream);
         return ST_OK;
 }

@@ -276,9 +276,9 @@ static void test_for_each(void **state)
                 "{\"changes\":[{\"new_val\":null,\"old_val\":{\"id\":10}},{\"new_val\":null,\"old_val\":{\"id\":11}}]"
                 "," STATS(2, 0, 0, 0, 0, 0));
         /* Reads, scans and writes of the same table in each row: the snapshots of one row are gone before the next. */
-        answers("[68,[[173,[0,2000]],[69,[[2,[1]],[65,[[22,[[43,[[39,[" T ",{\"id\":[10,[1]]}]]]],0]],[54,[[16,[" T
+        answers("[68,[[173,[0,2000]],[69,[[2,[1]],[65,[[21,[[43,[[39,[" T ",{\"id\":[10,[1]]}]]]],0]],[54,[[16,[" T
                 ",[10,[1]]]]]],[56,[" T ",{\"id\":[10,[1]]}]]]]]]]]",
-                "{" STATS(295, 0, 1705, 0, 0, 0));
+                "{" STATS(296, 0, 1704, 0, 0, 0));
         assert_true(query_memory_bytes(s.query) < 1 << 20);
         answers("[68,[[2,[]],[69,[[2,[1]],[54,[" T "]]]]]]", "{}");
         answers("[68,[[2,[1]],1]]", "LOGIC FOR_EACH expects one or more basic write queries.  Expected type ARRAY but "

@@ -541,6 +541,40 @@ static void test_power_loss_while_writing(void **state)
         }
 }
 
+/* Whichever allocation fails: all of the batch or nothing, and the table can be written again. */
+static void sweep_allocations(bool quick)
+{
+        bool fired = true;
+        for (long n = 1; fired; n++) {
+                World w;
+                TableRef *t;
+                Value keys[] = {value_number(1), value_number(2)}, rows[2];
+                RowOutcome outcomes[2] = {0};
+                WriteOptions options = {.quick = quick};
+                uint64_t position = 0;
+                setup(&w, &t);
+                rows[0] = json(&w, "{\"id\":1}");
+                rows[1] = json(&w, "{\"id\":2}");
+                arena_alloc(&w.arena, 32 << 10); /* so that the arena itself need not grow */
+                mem_fail_nth(n);
+                Status st = w.source->write(t, keys, 2, test_set, rows, &options, &w.arena, outcomes, &position);
+                fired = mem_fail_fired();
+                mem_fail_nth(0);
+                assert_true(fired || !st);
+                assert_int_equal(count(&w, t), st ? 0 : 2);
+                status_ignore(st);
+                assert_int_equal(put(&w, t, keys[0], value_null()).effect, st ? ROW_SKIPPED : ROW_DELETED);
+                assert_int_equal(put(&w, t, keys[0], rows[0]).effect, ROW_INSERTED);
+                teardown(&w, t);
+        }
+}
+
+static void test_out_of_memory_at_every_allocation(void **state)
+{
+        sweep_allocations(true);
+        sweep_allocations(false);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -554,6 +588,7 @@ int main(void)
                 cmocka_unit_test(test_losing_three_times),
                 cmocka_unit_test(test_thrown_out),
                 cmocka_unit_test(test_power_loss_while_writing),
+                cmocka_unit_test(test_out_of_memory_at_every_allocation),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
