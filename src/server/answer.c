@@ -79,7 +79,7 @@ static Status append_error(Buf *out, uint64_t token, Status error, const Query *
         TRY(begin(out, token, head, (size_t)size));
         /* Query errors are RethinkDB's sentences, which applications compare; the world's failures tell their story. */
         const char *message = code >= ERR_CLIENT ? status_message(error) : status_text(error, text, sizeof(text));
-        TRY(json_write_string(BYTES_STR(message), out));
+        TRY(json_write_message(BYTES_STR(message), out));
         TRY(buf_append_str(out, "],\"b\":"));
         if (query)
                 TRY(query_backtrace(query, out));

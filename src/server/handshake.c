@@ -92,7 +92,7 @@ static Status fail_json(Handshake *handshake, int code, const char *message, Buf
 {
         handshake->state = FAILED;
         TRY(buf_append_str(out, "{\"error\":"));
-        TRY(json_write_string(BYTES_STR(message), out));
+        TRY(json_write_message(BYTES_STR(message), out));
         TRY(buf_printf(out, ",\"error_code\":%d,\"success\":false}", code));
         return buf_append_byte(out, 0);
 }

@@ -40,6 +40,9 @@ Bytes json_pretty_text(Value v, Arena *arena);
 Bytes json_truncated_text(Value v, Arena *arena);
 /* Appends one JSON string, quoted and escaped. */
 MUST_USE Status json_write_string(Bytes s, Buf *out);
+/* The same for text that may quote what a client sent: bytes that are not UTF-8 become U+FFFD, so that the answer is
+ * JSON. */
+MUST_USE Status json_write_message(Bytes s, Buf *out);
 /* A number as JSON prints it, into `out` (at least 32 bytes); returns its length. */
 size_t json_number_text(double d, char *out);
 

@@ -256,6 +256,26 @@ static void test_bad_utf8(void **state)
         check_refused_bytes(BYTES_STR("[\xff]"), ERR_INVALID, "Invalid value.");
 }
 
+/* Errors quote what a client sent, and the answer must be JSON all the same. */
+static void test_messages(void **state)
+{
+        static const char *const cases[][2] = {
+                {"fine \u00e9", "\"fine \u00e9\""},
+                {"\xff", "\"\xef\xbf\xbd\""},
+                {"a\xc3z\u00e9", "\"a\xef\xbf\xbdz\u00e9\""},
+                {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},
+                {"\"\n", "\"\\\"\\n\""},
+        };
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                Buf out;
+                buf_init(&out, 100);
+                assert_null(json_write_message(BYTES_STR(cases[i][0]), &out));
+                assert_int_equal(out.size, strlen(cases[i][1]));
+                assert_memory_equal(out.data, cases[i][1], out.size);
+                buf_done(&out);
+        }
+}
+
 static void test_duplicates(void **state)
 {
         check_refused_bytes(BYTES_STR("{\"a\":1,\"a\":2}"), ERR_EXISTS, "a");
@@ -496,6 +516,7 @@ int main(void)
                 cmocka_unit_test(test_doubles_survive),
                 cmocka_unit_test(test_rapidjson_words),
                 cmocka_unit_test(test_bad_utf8),
+                cmocka_unit_test(test_messages),
                 cmocka_unit_test(test_duplicates),
                 cmocka_unit_test(test_depth),
                 cmocka_unit_test(test_random_documents),

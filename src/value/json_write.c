@@ -6,6 +6,7 @@
 #endif
 
 #include "bridge/double_bridge.h"
+#include "bridge/json_bridge.h"
 #include "value/json.h"
 #include "value/value_int.h"
 
@@ -184,6 +185,21 @@ Status json_write_string(Bytes s, Buf *out)
         *to++ = '"';
         out->size = (size_t)(to - out->data);
         return ST_OK;
+}
+
+Status json_write_message(Bytes s, Buf *out)
+{
+        if (likely(json_bridge_utf8_valid(s)))
+                return json_write_string(s, out);
+        _cleanup_(buf_done) Buf text;
+        buf_init(&text, SIZE_MAX);
+        for (size_t at = 0; at < s.size;) {
+                Bytes character = BYTES(s.data + at, bytes_char_size(s, at));
+                bool valid = json_bridge_utf8_valid(character);
+                TRY(valid ? buf_append(&text, character.data, character.size) : buf_append_str(&text, "\xef\xbf\xbd"));
+                at += valid ? character.size : 1;
+        }
+        return json_write_string(BYTES(text.data, text.size), out);
 }
 
 /* --- documents --- */

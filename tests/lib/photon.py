@@ -122,6 +122,9 @@ class Client:
             self.sock = socket.create_connection(("127.0.0.1", port), timeout)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._login(user, password)
+        except PermissionError:
+            self.sock.close()
+            raise               # refused, not gone
         except OSError as e:
             raise Closed(str(e))
 
