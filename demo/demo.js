@@ -33,9 +33,9 @@ async function main() {
     }
     load(values.photondb, { ...to, passwordFile });
     let number = 0;
-    for (const { title, query, columns } of queries(r)) {
+    for (const { title, query, options, columns } of queries(r)) {
       const began = process.hrtime.bigint();
-      const result = await query.run(conn);
+      const result = await query.run(conn, options || {});
       const rows = await result.toArray();
       const ms = Number(process.hrtime.bigint() - began) / 1e6;
       number += 1;

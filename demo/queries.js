@@ -129,6 +129,7 @@ const queries = (r) => {
     {
       name: 'names',
       title: 'The most common names of places, and in how many countries',
+      options: { arrayLimit: 500000 }, // more groups than the 100 000 that a query may have by default
       query: t('cities').group('name').map((c) => [c('country')]).reduce((a, b) => a.add(b)).ungroup()
         .map((g) => ({ name: g('group'), places: g('reduction').count(), countries: g('reduction').distinct().count() }))
         .orderBy(r.desc('places'), 'name')

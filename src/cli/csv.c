@@ -82,17 +82,20 @@ static bool is_number(Bytes text)
                 at++;
         if (at == digits || (*digits == '0' && at - digits > 1))
                 return false;
-        bool whole = at == end;
+        bool whole = at == end, whole_part = true;
         if (at < end && *at == '.') {
                 const uint8_t *fraction = ++at;
+                whole_part = false;
                 while (at < end && is_digit(*at))
                         at++;
                 if (at == fraction)
                         return false;
         }
         if (at < end && (*at == 'e' || *at == 'E')) {
-                at++;
-                at += at < end && (*at == '+' || *at == '-');
+                bool sign = at + 1 < end && (at[1] == '+' || at[1] == '-');
+                if (whole_part && !sign)
+                        return false;
+                at += 1 + sign;
                 const uint8_t *exponent = at;
                 while (at < end && is_digit(*at))
                         at++;
@@ -140,7 +143,7 @@ Status csv_to_json(Bytes record, uint8_t separator, const CsvColumns *columns, b
                         TRY(buf_append_byte(out, ','));
                 TRY(json_write_string(columns->names[count], out));
                 TRY(buf_append_byte(out, ':'));
-                TRY(append_cell_json(&cell, types, json_cells, arena, out));
+                TRY(append_cell_json(&cell, types && !(columns->text && columns->text[count]), json_cells, arena, out));
         }
         if (count != columns->count)
                 return status_new(ERR_INVALID, "the row has %zu cells, the header %zu", count, columns->count);
@@ -173,13 +176,24 @@ static bool needs_quotes(Bytes text, uint8_t separator)
         return false;
 }
 
+/* 1e21 as 1e+21, which is_number knows for one. */
+static Status append_number(Bytes json, Buf *out)
+{
+        const uint8_t *e = memchr(json.data, 'e', json.size);
+        size_t before = e ? (size_t)(e - json.data) + 1 : json.size;
+        TRY(buf_append(out, json.data, before));
+        if (e && before < json.size && *(e + 1) != '-' && *(e + 1) != '+')
+                TRY(buf_append_byte(out, '+'));
+        return buf_append(out, json.data + before, json.size - before);
+}
+
 Status csv_append_cell(Value v, Bytes json, uint8_t separator, Buf *out)
 {
         switch (value_type(v)) {
         case V_NONE: return ST_OK;
+        case V_NUMBER: return append_number(json, out);
         case V_NULL:
-        case V_BOOL:
-        case V_NUMBER: return buf_append(out, json.data, json.size);
+        case V_BOOL: return buf_append(out, json.data, json.size);
         case V_STRING: break;
         default: return append_quoted(json, out);
         }

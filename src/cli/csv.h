@@ -1,7 +1,8 @@
 /* csv.h - RFC 4180 records to JSON objects and back.
  * A cell without quotes that is empty is no field at all; with quotes it is always a string. Without quotes and with
  * types on: true, false, null, and numbers as JSON writes them (so 007 and 1e999 stay text, as do integers that a
- * double would round). A JSON object or array in a quoted cell stays text unless `json_cells`. */
+ * double would round), but an exponent needs a point or a sign: 1.5e3, 1e+21; 0E4 is more often a code. A JSON object
+ * or array in a quoted cell stays text unless `json_cells`. */
 #ifndef CLI_CSV_H
 #define CLI_CSV_H
 
@@ -11,6 +12,7 @@
 
 typedef struct CsvColumns {
         Bytes *names; /* in an arena */
+        bool *text;   /* cells of this column are strings, whatever they look like; NULL: none are */
         size_t count;
 } CsvColumns;
 

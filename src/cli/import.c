@@ -29,7 +29,7 @@ enum {
 
 typedef struct ImportValues {
         RemoteOptions remote;
-        const char *table, *primary_key, *columns, *rows_at, *separator;
+        const char *table, *primary_key, *columns, *strings, *rows_at, *separator;
         int format, conflict, durability;
         int64_t batch, max_errors;
         bool create, no_types, json_cells;
@@ -56,6 +56,8 @@ static const Option import_options[] = {
          "CSV: between cells; \"tab\" for a tab [, or a tab for .tsv]"},
         {"columns", OPTION_TEXT, offsetof(ImportValues, columns), "A,B,...", NULL, NULL, 0, 0,
          "CSV: the names, when the file has no header line"},
+        {"strings", OPTION_TEXT, offsetof(ImportValues, strings), "A,B,...", NULL, NULL, 0, 0,
+         "CSV: columns that stay text, such as postal codes"},
         {"no-types", OPTION_FLAG, offsetof(ImportValues, no_types), NULL, NULL, NULL, 0, 0,
          "CSV: every cell is a string"},
         {"json-cells", OPTION_FLAG, offsetof(ImportValues, json_cells), NULL, NULL, NULL, 0, 0,
@@ -79,7 +81,7 @@ typedef struct Import {
         TableName table;
         const char *primary_key;
         Remote *remote;
-        FILE *file;
+        int fd;
         RowReader *reader;
         const char *head, *tail;
         size_t head_size;
@@ -322,7 +324,12 @@ static Status import_rows(Import *import)
         for (;;) {
                 Row row;
                 bool found;
-                TRY(rows_next(import->reader, &row, &found));
+                Status st = rows_next(import->reader, &row, &found);
+                if (status_code(st) == ERR_CANCELLED) {
+                        status_ignore(st);
+                        break;
+                }
+                TRY(st);
                 if (!found || import->stop || output_interrupted()) {
                         status_ignore(row.bad);
                         break;
@@ -353,21 +360,23 @@ static Status import_rows(Import *import)
 static Status open_file(Import *import, const char *path, uint64_t *ret_size)
 {
         *ret_size = 0;
-        if (strcmp(path, "-") == 0) {
-                import->file = stdin;
-                return ST_OK;
-        }
-        import->file = fopen(path, "re");
-        if (!import->file)
+        import->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+        if (import->fd < 0)
                 return status_errno(errno, "cannot read %s", path);
         struct stat info;
-        if (fstat(fileno(import->file), &info) != 0)
+        if (fstat(import->fd, &info) != 0)
                 return status_errno(errno, "cannot read %s", path);
         if (S_ISDIR(info.st_mode))
                 return status_new(ERR_INVALID, "%s is a directory", path);
         if (S_ISREG(info.st_mode))
                 *ret_size = (uint64_t)info.st_size;
         return ST_OK;
+}
+
+static ssize_t read_file(void *ctx, void *out, size_t size)
+{
+        Import *import = ctx;
+        return read(import->fd, out, size);
 }
 
 static Status parse_separator(const char *text, uint8_t *ret_separator)
@@ -410,10 +419,12 @@ static Status begin(Import *import, RowOptions *rows, Arena *arena, int *ret_exi
         rows->types = !values->no_types;
         rows->json_cells = values->json_cells;
         rows->columns = values->columns;
+        rows->strings = values->strings;
         rows->rows_at = values->rows_at;
         rows->row_max_bytes = ROW_MAX_BYTES;
         TRY(open_file(import, rows->name, &size));
-        rows->file = import->file;
+        rows->read = read_file;
+        rows->ctx = import;
         TRY(rows_open(rows, &import->reader));
         TRY(remote_open(&values->remote, &import->remote, ret_exit));
         if (values->create)
@@ -460,8 +471,8 @@ static void end(Import *import)
         }
         rows_close(import->reader);
         remote_close(import->remote);
-        if (import->file && import->file != stdin)
-                fclose(import->file);
+        if (import->fd > STDERR_FILENO)
+                close(import->fd);
 }
 
 static void print_bad(const Import *import)
@@ -473,7 +484,7 @@ static void print_bad(const Import *import)
 
 static Status run_import(const Invocation *invocation, int *ret_exit)
 {
-        Import import = {.values = invocation->values};
+        Import import = {.values = invocation->values, .fd = -1};
         RowOptions rows = {0};
         *ret_exit = EXIT_USAGE;
         if (!import.values->table)
@@ -516,7 +527,8 @@ const Command import_command = {
                    "refuses) is reported by line and reason, the others are imported, and the exit status is 3.\n"
                    "CSV has a header line; cells without quotes become numbers, true, false, null where they look so, "
                    "an empty\n"
-                   "one is no field; integers that a double cannot hold and numbers with leading zeros stay text.",
+                   "one is no field; integers that a double cannot hold and numbers with leading zeros stay text, "
+                   "--strings keeps more.",
         .examples = "photondb import --table shop.users --create users.json\n"
                     "photondb import --table test.quakes --create --rows-at features earthquakes.geojson\n"
                     "photondb import --table test.log --conflict replace --format csv --separator ';' log.txt\n"

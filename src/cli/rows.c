@@ -60,15 +60,17 @@ static Status fill(RowReader *reader, bool *ret_more)
                 reader->data = data;
                 reader->capacity = capacity;
         }
-        size_t n = fread(reader->data + reader->size, 1, READ_BYTES, reader->options.file);
+        ssize_t n = reader->options.read(reader->options.ctx, reader->data + reader->size, READ_BYTES);
+        if (n < 0 && errno == EINTR)
+                return status_new(ERR_CANCELLED, "interrupted");
+        if (n < 0)
+                return status_errno(errno, "cannot read %s", reader->options.name);
         if (n == 0) {
-                if (ferror(reader->options.file))
-                        return status_errno(errno, "cannot read %s", reader->options.name);
                 reader->eof = true;
                 memset(reader->data + reader->size, 0, JSON_PADDING);
                 return ST_OK;
         }
-        reader->size += n;
+        reader->size += (size_t)n;
         memset(reader->data + reader->size, 0, JSON_PADDING);
         *ret_more = true;
         return ST_OK;
@@ -429,8 +431,8 @@ static Status guess_format(RowReader *reader)
 
 static Status check_encoding(RowReader *reader)
 {
-        int c;
-        TRY(peek(reader, &c));
+        for (bool more = true; more && reader->size < 3;)
+                TRY(fill(reader, &more));
         size_t size = reader->size;
         const uint8_t *data = reader->data;
         if (size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
@@ -504,6 +506,26 @@ static Status begin_json(RowReader *reader)
         return ST_OK;
 }
 
+/* Marks the columns that stay text. */
+static Status mark_strings(RowReader *reader)
+{
+        CsvColumns strings, *columns = &reader->columns;
+        if (!reader->options.strings)
+                return ST_OK;
+        TRY_CTX(csv_columns(BYTES_STR(reader->options.strings), ',', &reader->columns_arena, &strings), "--strings");
+        columns->text = arena_zalloc(&reader->columns_arena, columns->count + 1);
+        for (size_t i = 0; i < strings.count; i++) {
+                size_t at = 0;
+                while (at < columns->count && !bytes_equal(columns->names[at], strings.names[i]))
+                        at++;
+                if (at == columns->count)
+                        return status_new(ERR_INVALID, "--strings: there is no column \"%.*s\"",
+                                          (int)strings.names[i].size, (const char *)strings.names[i].data);
+                columns->text[at] = true;
+        }
+        return ST_OK;
+}
+
 static Status begin_csv(RowReader *reader)
 {
         reader->separator = reader->options.separator                    ? reader->options.separator
@@ -512,7 +534,8 @@ static Status begin_csv(RowReader *reader)
         Bytes header;
         if (reader->options.columns) {
                 header = BYTES_STR(reader->options.columns);
-                return csv_columns(header, ',', &reader->columns_arena, &reader->columns);
+                TRY(csv_columns(header, ',', &reader->columns_arena, &reader->columns));
+                return mark_strings(reader);
         }
         int c;
         TRY(skip_space(reader, &c));
@@ -528,7 +551,7 @@ static Status begin_csv(RowReader *reader)
         if (reader->at < reader->size)
                 reader->at++;
         consume(reader);
-        return ST_OK;
+        return mark_strings(reader);
 }
 
 Status rows_open(const RowOptions *options, RowReader **ret_reader)

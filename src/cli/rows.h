@@ -4,7 +4,7 @@
 #ifndef CLI_ROWS_H
 #define CLI_ROWS_H
 
-#include <stdio.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
 #include "base/bytes.h"
@@ -13,13 +13,15 @@
 typedef enum RowFormat { ROWS_AUTO, ROWS_JSON, ROWS_NDJSON, ROWS_CSV } RowFormat;
 
 typedef struct RowOptions {
-        FILE *file;       /* borrowed */
+        ssize_t (*read)(void *ctx, void *out, size_t size); /* as read(2): what is there, 0 at the end, -1 and errno */
+        void *ctx;
         const char *name; /* its name, for the format and for messages */
         RowFormat format;
         uint8_t separator;    /* of CSV; 0: a tab if the name ends in .tsv, else a comma */
         bool types;           /* CSV: numbers, true, false, null are recognised */
         bool json_cells;      /* CSV: quoted cells that hold a JSON object or array become one */
         const char *columns;  /* CSV: "a,b,c" when the file has no header line; NULL */
+        const char *strings;  /* CSV: "a,b": columns whose cells stay text; NULL */
         const char *rows_at;  /* JSON: "features", "data.items": the array is inside an object there; NULL */
         size_t row_max_bytes; /* a longer row is bad */
 } RowOptions;
@@ -38,7 +40,7 @@ static inline void rows_closep(RowReader **reader)
 {
         *reader = rows_close(*reader);
 }
-/* Fails only when the file cannot be read on. */
+/* Fails only when the file cannot be read on: ERR_IO, or ERR_CANCELLED when a signal came while waiting for more. */
 MUST_USE Status rows_next(RowReader *reader, Row *ret_row, bool *ret_found);
 uint64_t rows_bytes_read(const RowReader *reader);
 RowFormat rows_format(const RowReader *reader);

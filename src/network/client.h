@@ -11,7 +11,7 @@ typedef struct ClientOptions {
         const char *host;
         int port;
         const char *user, *password;
-        int timeout_ms;          /* for connecting and the handshake */
+        int timeout_ms; /* for connecting and the handshake */
 } ClientOptions;
 /* ERR_IO (no such server, refused: the message says which, the hint what to do), ERR_AUTH. */
 MUST_USE Status client_connect(Os *os, const ClientOptions *options, Client **ret_client);

@@ -14,10 +14,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define MAX_SOCKETS  8
-#define BACKLOG      1024
-#define REST_MS      100 /* pause after running out of descriptors */
-#define ACCEPT_BATCH 64  /* so that a flood of connects does not starve the loop */
+#define MAX_SOCKETS   8
+#define BACKLOG       1024
+#define REST_MS       100 /* pause after running out of descriptors */
+#define WARN_EVERY_MS 10000
+#define ACCEPT_BATCH  64 /* so that a flood of connects does not starve the loop */
 
 typedef struct Socket {
         NetListener *listener;
@@ -38,6 +39,7 @@ struct NetListener {
         void *ctx;
         uv_timer_t rest;
         bool resting;
+        uint64_t warned_ms; /* 0: never */
         unsigned handles;
         uv_sem_t closed;
         bool started;
@@ -263,7 +265,11 @@ static void rest(NetListener *listener, int err)
 {
         if (listener->resting)
                 return;
-        log_warn("network", "connections wait: %s", uv_strerror(uv_translate_sys_error(err)));
+        uint64_t now_ms = uv_now(net_loop_uv(listener->loops[0]));
+        if (!listener->warned_ms || now_ms - listener->warned_ms > WARN_EVERY_MS) {
+                log_warn("network", "connections wait: %s", uv_strerror(uv_translate_sys_error(err)));
+                listener->warned_ms = now_ms;
+        }
         listener->resting = true;
         watch(listener, false);
         uv_timer_start(&listener->rest, on_rested, REST_MS, 0);

@@ -3,12 +3,16 @@
 
 import json
 import os
+import pty
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from photon import Client, Server, cli, table  # noqa: E402
+from photon import BINARY, Client, QueryError, Server, cli, table  # noqa: E402
 
 
 class Import(unittest.TestCase):
@@ -71,7 +75,7 @@ class Import(unittest.TestCase):
 
     def test_csv(self):
         text = ('id,name,n,ok,none,zip,empty\r\n1,"Zoë, ""Z""",1.5,true,null,01234,\r\n'
-                '2,"two\nlines",-3e2,false,null,99999,""\r\n')
+                '2,"two\nlines",-3.0e2,false,null,99999,""\r\n')
         self.imports(text, name="x.csv", rows=[
             {"id": 1, "name": 'Zoë, "Z"', "n": 1.5, "ok": True, "none": None, "zip": "01234"},
             {"id": 2, "name": "two\nlines", "n": -300, "ok": False, "none": None, "zip": 99999, "empty": ""}])
@@ -80,8 +84,9 @@ class Import(unittest.TestCase):
         self.imports("1;2\n", "--format", "csv", "--separator", ";", "--columns", "id,b", rows=[{"id": 1, "b": 2}])
         self.imports("id\tb\n2\tx,y\n", name="x.tsv")
         self.imports("id,b\n3,true\n", "--no-types", "--format", "csv")
+        self.imports('id,b\n5,12E4\n6,07\n', "--strings", "id", "--format", "csv")
         self.imports('id,b\n4,"[1,{""c"":2}]"\n', "--json-cells", "--format", "csv", rows=[
-            {"id": "3", "b": "true"}, {"id": 1, "b": 2}, {"id": 2, "b": "x,y"}, {"id": 4, "b": [1, {"c": 2}]}])
+            {"id": "3", "b": "true"}, {"id": "5", "b": "12E4"}, {"id": "6", "b": "07"}, {"id": 1, "b": 2}, {"id": 2, "b": "x,y"}, {"id": 4, "b": [1, {"c": 2}]}])
 
     def test_empty(self):
         for text, name in ((b"", "x.json"), (b"[]", "x.json"), (b"", "x.ndjson"), (b"\n \n", "x.ndjson"), (b"", "x.csv"), (b"a,b\n", "x.csv")):
@@ -191,6 +196,49 @@ class Import(unittest.TestCase):
     def test_quiet(self):
         done = self.imports('{"id":1}', "--quiet")
         self.assertEqual((done.stdout, done.stderr), ("", ""))
+
+    def test_interrupted(self):
+        process = subprocess.Popen([BINARY, "import", "--port", str(self.server.port), "--table", self.table, "--create"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(b"".join(b'{"id":%d}\n' % i for i in range(1000)) + b'{"id":')
+        process.stdin.flush()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:  # until all whole batches are in
+            try:
+                if self.client.run([43, [table("import", self.name)]]) == 1000:
+                    break
+            except QueryError:
+                pass
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, log = process.stdout.read().decode(), process.stderr.read().decode()
+        self.assertEqual(process.wait(30), 130, log)
+        process.stdin.close(), process.stdout.close(), process.stderr.close()
+        self.assertIn("1000 rows imported", out)
+        self.assertIn("interrupted; the rows counted are in the table", log)
+
+    def test_progress_on_a_terminal(self):
+        terminal, other = pty.openpty()
+        process = subprocess.Popen([BINARY, "import", "--port", str(self.server.port), "--table", self.table, "--create"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=other)
+        os.close(other)
+        for part in range(6):
+            process.stdin.write(b"".join(b'{"id":%d}\n' % i for i in range(part * 1000, part * 1000 + 1000)))
+            process.stdin.flush()
+            time.sleep(0.12)
+        process.stdin.close()
+        drawn = b""
+        try:
+            while True:
+                more = os.read(terminal, 65536)
+                if not more:
+                    break
+                drawn += more
+        except OSError:  # how a terminal says that nobody holds its other end
+            pass
+        os.close(terminal)
+        self.assertEqual(process.wait(30), 0, drawn)
+        self.assertRegex(drawn.decode(), r"\rx?\x1b\[2Kimporting  [\d ]+ rows  [\d.]+ kB  [\d ]+ rows/s  [\d.]+ [kM]?B/s")
 
     def test_encodings(self):
         self.assertIn("is UTF-16", self.imports('{"id":1}'.encode("utf-16"), status=1).stderr)

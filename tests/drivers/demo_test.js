@@ -46,16 +46,16 @@ let conn;
 let asked;
 before(async () => {
   server = await startServer();
-  load(binary, { host: '127.0.0.1', port: server.port, quiet: true });
   conn = await r.connect({ host: '127.0.0.1', port: server.port });
-  asked = Object.fromEntries(queries(r).map((q) => [q.name, q.query]));
+  load(binary, { host: '127.0.0.1', port: server.port, quiet: true });
+  asked = Object.fromEntries(queries(r).map((q) => [q.name, q]));
 });
 after(async () => {
   await conn.close();
   await server.stop();
 });
 
-const ask = async (name) => (await asked[name].run(conn)).toArray();
+const ask = async (name) => (await asked[name].query.run(conn, asked[name].options || {})).toArray();
 function near(actual, expected) {
   assert.strictEqual(actual.length, expected.length);
   actual.forEach((row, i) => {

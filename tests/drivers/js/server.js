@@ -17,6 +17,10 @@ async function startServer(args = []) {
     'serve', '--data-dir', path.join(dir, 'data'), '--driver-port', '0', '--http-port', '0', '--cluster-port', '0',
     '--port-file', portFile, '--log-level', 'warn', '--quiet', ...args,
   ], { stdio: ['ignore', 'inherit', 'inherit'] });
+  // A test that fails in its preparations must end, and take the server with it.
+  child.unref();
+  const kill = () => child.kill('SIGKILL');
+  process.on('exit', kill);
   const exited = new Promise((done) => child.on('exit', (code, signal) => done({ code, signal })));
   let over = null;
   exited.then((how) => { over = how; });
@@ -31,10 +35,12 @@ async function startServer(args = []) {
     port: ports.driver_port, httpPort: ports.http_port, dir, pid: child.pid,
     get over() { return over; },
     async stop() {
+      child.ref();
       if (!over) child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), 20000);
       const how = await exited;
       clearTimeout(timer);
+      process.off('exit', kill);
       fs.rmSync(dir, { recursive: true, force: true });
       if (how.code !== 0) throw new Error(`the server ended with ${JSON.stringify(how)}`);
     },
