@@ -1,5 +1,4 @@
 # The tests of scripts/test that are no C programs: layers, format, recorded exchanges, fuzz targets, ThreadSanitizer.
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
 function(photon_gate name)
   cmake_parse_arguments(A "SERIAL" "TIMEOUT" "COMMAND" ${ARGN})
