@@ -7,8 +7,8 @@
 #include "network/conn.h"
 #include "os/thread.h"
 
-#define LOOP_SPARE_BUFS      16
-#define LOOP_SPARE_BUF_BYTES ((size_t)64 << 10) /* larger output buffers are given back to the heap */
+#define LOOP_SPARE_BUFS      64
+#define LOOP_SPARE_BUF_BYTES ((size_t)32 << 10) /* larger output buffers are given back to the heap */
 
 struct NetLoop {
         /* --- loop thread only --- */

@@ -616,6 +616,7 @@ Status wire_parse(Bytes text, Arena *arena, WireQuery *ret_query, const Term **r
                 }
                 if (st) {
                         *ret_error_at = wire.error_at;
+                        *ret_query = (WireQuery){.type = query.type, .noreply = query.noreply};
                         return st;
                 }
         }

@@ -20,6 +20,7 @@ typedef struct WireQuery {
 
 /* `text` is the frame's body with JSON_PADDING readable bytes behind; it must live as long as the tree (strings point
  * into it). */
+/* Of a query that does not compile, *ret_query still says its type and whether it wants no answer. */
 MUST_USE Status wire_parse(Bytes text, Arena *arena, WireQuery *ret_query, const Term **ret_error_at);
 /* Only the type, without building a tree; false if it is not of the form [n ...]. Cheap. */
 bool wire_peek_type(Bytes text, QueryType *ret_type);

@@ -13,9 +13,9 @@
 #include "os/os.h"
 
 /* What drivers are told; it begins with the RethinkDB version whose behaviour is promised. */
-#define PHOTON_SERVER_VERSION "2.4.4-photondb-" PHOTON_VERSION
-#ifndef PHOTON_VERSION
-#define PHOTON_VERSION "0.1.0"
+#define PHOTON_SERVER_VERSION "2.4.4-photondb-" PHOTONDB_VERSION
+#ifndef PHOTONDB_VERSION
+#define PHOTONDB_VERSION "0.1.0"
 #endif
 
 typedef struct SessionUser {

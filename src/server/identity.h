@@ -10,7 +10,7 @@
 
 /* Reads the id, or makes and writes one. ERR_CORRUPT if the file is something else. */
 MUST_USE Status identity_load(Os *os, const char *data_dir, char ret_id[SERVER_ID_BYTES]);
-/* `name` made to fit RethinkDB's rules ([A-Za-z0-9_-], not empty); NULL: from the host's name. */
+/* `name` made to fit RethinkDB's rules for names (only [A-Za-z0-9_], not empty); NULL: from the host's name. */
 void identity_name(const char *name, char ret_name[SERVER_NAME_BYTES]);
 
 #endif

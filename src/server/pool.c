@@ -14,7 +14,9 @@ struct Pool {
         Thread threads[MAX_THREADS]; /* the first thread_count run */
         Mutex mu;                    /* order: docs/locks.md */
         Cond work;
-        PoolTask *first, **last; /* GUARDED_BY(mu), as all below */
+        /* --- GUARDED_BY(mu): clang reads the attribute in C++ only --- */
+        PoolTask *first;
+        PoolTask **last;
         unsigned thread_count, idle_count, queued;
         bool ending;
 };
@@ -58,10 +60,10 @@ Status pool_new(unsigned max_threads, Pool **ret_pool)
         if (!pool)
                 return status_nomem();
         pool->max_threads = MAX(1, MIN(max_threads, MAX_THREADS));
-        pool->last = &pool->first;
         mutex_init(&pool->mu);
         cond_init(&pool->work);
         mutex_lock(&pool->mu);
+        pool->last = &pool->first;
         Status st = add_thread(pool); /* one at least, so that submitting cannot fail */
         mutex_unlock(&pool->mu);
         if (st) {
@@ -94,9 +96,10 @@ Pool *pool_free(Pool *pool)
                 return NULL;
         mutex_lock(&pool->mu);
         pool->ending = true;
+        unsigned count = pool->thread_count;
         cond_broadcast(&pool->work);
         mutex_unlock(&pool->mu);
-        for (unsigned i = 0; i < pool->thread_count; i++)
+        for (unsigned i = 0; i < count; i++)
                 thread_join(&pool->threads[i]);
         cond_done(&pool->work);
         mutex_done(&pool->mu);

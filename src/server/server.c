@@ -62,6 +62,8 @@ struct Server {
         uv_async_t stop;
         uv_signal_t on_int, on_term;
         bool main_ready, stopped;
+        /* --- any thread --- */
+        atomic_bool checkpoint_failed;
 };
 
 /* --- what the query layer needs of the process --- */
@@ -95,10 +97,11 @@ static Status health(void *ctx, Buf *out, bool *ret_healthy)
         TRY(buf_printf(out,
                        "{\"status\":\"%s\",\"version\":\"%s\",\"server_id\":\"%s\",\"server_name\":\"%s\",\"uptime_"
                        "seconds\":%" PRId64,
-                       *ret_healthy ? "ok" : "failing", PHOTON_VERSION, server->id, server->name,
+                       *ret_healthy ? "ok" : "failing", PHOTONDB_VERSION, server->id, server->name,
                        (os_mono_ns(server->os) - server->started_ns) / 1000000000));
         TRY(buf_append_str(out, ",\"log\":"));
         TRY(json_write_string(BYTES_STR(why), out));
+        TRY(buf_printf(out, ",\"snapshots\":\"%s\"", atomic_load(&server->checkpoint_failed) ? "failing" : "ok"));
         return buf_printf(out,
                           ",\"databases\":%zu,\"tables\":%zu,\"position\":%" PRIu64 ",\"durable_position\":%" PRIu64
                           ",\"log_bytes\":%" PRIu64 "}",
@@ -144,7 +147,7 @@ static Status open_ports(Server *server, const ServerOptions *options)
         if (!has_password(options) && !options->dev_mode && !net_listener_is_loopback(server->driver))
                 return status_hint(status_new(ERR_INVALID,
                                               "--bind %s would let others on the network in without a password", bind),
-                                   "Set a password for `admin` with --initial-password, or add --dev-mode if the "
+                                   "Set a password for `admin` with --initial-password-file, or add --dev-mode if the "
                                    "network is yours alone.");
         return net_listener_open(bind, options->http_port, "http port", "--http-port", &server->http);
 }
@@ -180,12 +183,34 @@ static void on_store_event(void *ctx)
                 reql_loop_log_event(server->reql[i]);
 }
 
+static void on_checkpoint(void *ctx, Status st)
+{
+        Server *server = ctx;
+        char text[512];
+        bool failed = st != ST_OK, before = atomic_exchange(&server->checkpoint_failed, failed);
+        if (failed && !before)
+                log_warn("server", "%s; it is tried again, and the log is kept until then",
+                         status_text(st, text, sizeof(text)));
+        else if (!failed && before)
+                log_notice("server", "writing snapshots works again");
+}
+
+/* Without a --cache-size the documents may take three quarters of what this process may have: writes beyond are
+ * refused, which is better than being killed. */
+static size_t default_cache_bytes(void)
+{
+        uint64_t total = uv_get_total_memory(), allowed = uv_get_constrained_memory();
+        return (size_t)((allowed && allowed < total ? allowed : total) / 4 * 3);
+}
+
 static Status open_data(Server *server, const ServerOptions *options)
 {
         StoreOptions store = {
                 .os = server->os,
                 .path = options->data_dir,
-                .memory_max_bytes = options->cache_bytes,
+                .memory_max_bytes = options->cache_bytes ? options->cache_bytes : default_cache_bytes(),
+                .checkpoint_done = on_checkpoint,
+                .checkpoint_ctx = server,
                 .background = true,
         };
         TRY(store_open(&store, &server->store));
@@ -330,7 +355,7 @@ Status server_start(const ServerOptions *options, Server **ret_server)
                 return st;
         }
         char driver[256], http[256];
-        log_notice("server", "PhotonDB %s is ready: drivers on %s, http on %s, data in %s", PHOTON_VERSION,
+        log_notice("server", "PhotonDB %s is ready: drivers on %s, http on %s, data in %s", PHOTONDB_VERSION,
                    net_listener_text(server->driver, driver, sizeof(driver)),
                    net_listener_text(server->http, http, sizeof(http)), options->data_dir);
         if (!has_password(options) && !net_listener_is_loopback(server->driver))

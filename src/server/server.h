@@ -1,5 +1,6 @@
 /* server.h - the running server: event loops, the ReQL protocol, HTTP health, over one store.
- * Threads: all functions from the thread that called server_start, server_stop_soon from any thread and signal handlers' async. */
+ * Threads: all functions from the thread that called server_start, server_stop_soon from any thread and signal
+ * handlers' async. */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 
@@ -11,23 +12,25 @@
 typedef struct Server Server;
 typedef struct ServerOptions {
         const char *data_dir;
-        const char *bind;                /* address; "all" = 0.0.0.0 and :: */
-        int driver_port, http_port, cluster_port;       /* 0 = any free port (tests) */
-        unsigned thread_count;           /* event loops; 0 = one per core */
-        size_t cache_bytes;              /* --cache-size; 0 = share of RAM */
-        size_t query_memory_bytes;       /* per query; 0 = default */
+        const char *bind;                         /* address; "all" = 0.0.0.0 and :: */
+        int driver_port, http_port, cluster_port; /* 0 = any free port (tests) */
+        unsigned thread_count;                    /* event loops; 0 = one per core */
+        size_t cache_bytes;                       /* --cache-size; 0 = share of RAM */
+        size_t query_memory_bytes;                /* per query; 0 = default */
         bool dev_mode;
-        const char *initial_password;    /* of `admin`; NULL: empty (loopback or dev-mode only) */
-        const char *server_name;         /* NULL = from the host name */
-        const char *port_file;           /* if set: the ports are written there as JSON once listening */
+        const char *initial_password; /* of `admin`; NULL: empty (loopback or dev-mode only) */
+        const char *server_name;      /* NULL = from the host name */
+        const char *port_file;        /* if set: the ports are written there as JSON once listening */
 } ServerOptions;
 
-/* Opens the store and listens; returns when it is ready to serve. Errors are one clear sentence each, with a hint: ERR_BUSY (port or
- * directory), ERR_ACCESS, ERR_VERSION, ERR_CORRUPT, ERR_INVALID. Nothing on disk has changed when it fails. */
+/* Opens the store and listens; returns when it is ready to serve. Errors are one clear sentence each, with a hint:
+ * ERR_BUSY (port or directory), ERR_ACCESS, ERR_VERSION, ERR_CORRUPT, ERR_INVALID. Nothing on disk has changed when it
+ * fails. */
 MUST_USE Status server_start(const ServerOptions *options, Server **ret_server);
 int server_driver_port(const Server *server);
 int server_http_port(const Server *server);
-/* Runs until server_stop_soon, or SIGINT/SIGTERM; then stops accepting, finishes what runs (bounded), syncs and closes the store. */
+/* Runs until server_stop_soon, or SIGINT/SIGTERM; then stops accepting, finishes what runs (bounded), syncs and closes
+ * the store. */
 MUST_USE Status server_run(Server *server);
 void server_stop_soon(Server *server);
 Server *server_free(Server *server);

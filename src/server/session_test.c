@@ -817,6 +817,7 @@ static void test_noreply(void **state)
         create_table(&world);
         query(&world, 1, "[1,5,{\"noreply\":true}]");
         query(&world, 1, "[1,[12,[\"x\"]],{\"noreply\":true}]");
+        query(&world, 1, "[1,[12,[1,2,3]],{\"noreply\":true}]"); /* does not even compile */
         query(&world, 1, "[1,[173,[20]],{\"noreply\":true,\"max_batch_rows\":3}]");
         run_all(&world);
         expect_silence(&world);

@@ -166,6 +166,8 @@ void checkpoint_thread(void *arg)
                 store->wanted = false;
                 mutex_unlock(&store->wake_mu);
                 Status st = store_checkpoint(store); /* a failure stays in checkpoint_error */
+                if (store->options.checkpoint_done)
+                        store->options.checkpoint_done(store->options.checkpoint_ctx, st);
                 mutex_lock(&store->wake_mu);
                 if (st) {
                         store->wanted = true;

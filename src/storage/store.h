@@ -2,7 +2,8 @@
  *
  * A commit goes: locks of its tables -> changes applied to unpublished roots -> one frame appended to the log -> roots
  * published -> locks released. It is visible then, durable when store_durable() has reached its position. Positions
- * grow by one with each commit and never repeat; a position is also the token of feeds and of restores.
+ * grow by one with each commit. A durable position never repeats, so it can be the token of feeds and restores; that of
+ * a soft commit that was lost with the power is given out again.
  *
  * Files in the data directory (formats: storage/README.md, storage/log/README.md):
  *      LOCK  VERSION  log/<first position>-<generation>.log  snapshot-<position>
@@ -29,7 +30,10 @@ typedef struct StoreOptions {
         uint64_t log_budget_bytes;  /* log bytes that start a snapshot file; 0 = 256 MiB */
         size_t log_tail_max_bytes;  /* appended and not yet synced; a commit waits beyond it; 0 = 64 MiB */
         uint64_t soft_sync_ms;      /* soft commits are synced at the latest after this; 0 = 1000 */
-        bool background;            /* false: no snapshot thread and no timers (tests step by hand) */
+        /* After each attempt of the snapshot thread, from that thread; `st` is borrowed. NULL is fine. */
+        void (*checkpoint_done)(void *ctx, Status st);
+        void *checkpoint_ctx;
+        bool background; /* false: no snapshot thread and no timers (tests step by hand) */
 } StoreOptions;
 
 typedef struct StoreStats {

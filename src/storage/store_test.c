@@ -436,7 +436,7 @@ typedef struct Race {
         Store *store;
         StoreTable *tables[2];
         atomic_bool stop;
-        atomic_uint_fast64_t commits, reads;
+        atomic_uint_fast64_t commits, reads, checkpoints, failures;
         unsigned seed;
 } Race;
 
@@ -484,6 +484,12 @@ static void race_reader(void *arg)
         }
 }
 
+static void race_checkpoint(void *ctx, Status st)
+{
+        Race *race = ctx;
+        atomic_fetch_add(st ? &race->failures : &race->checkpoints, 1);
+}
+
 static void test_race(void **state)
 {
         char dir[] = "/tmp/photon-store-XXXXXX";
@@ -493,8 +499,10 @@ static void test_race(void **state)
                                 .background = true,
                                 .log_segment_bytes = 200000,
                                 .log_budget_bytes = 600000,
-                                .soft_sync_ms = 20};
+                                .soft_sync_ms = 20,
+                                .checkpoint_done = race_checkpoint};
         Race race = {0};
+        options.checkpoint_ctx = &race;
         Thread threads[4];
         OK(store_open(&options, &race.store));
         race.tables[0] = create(race.store, 1);
@@ -523,6 +531,8 @@ static void test_race(void **state)
         for (int i = 0; i < 4; i++)
                 thread_join(&threads[i]);
         OK(store_checkpoint_error(race.store));
+        assert_true(atomic_load(&race.checkpoints) > 0);
+        assert_int_equal(atomic_load(&race.failures), 0);
         assert_true(atomic_load(&watched) > 10);
         store_stats(race.store, &stats);
         uint64_t commits = atomic_load(&race.commits);
