@@ -29,7 +29,7 @@ static const Option serve_options[] = {
         {"cluster-port", OPTION_NUMBER, offsetof(ServeValues, cluster_port), "PORT", "29015", NULL, 0, 65535,
          "for other servers; 0: any free port"},
         {"cache-size", OPTION_TEXT, offsetof(ServeValues, cache_size), "SIZE", "auto", NULL, 0, 0,
-         "memory for data, e.g. 512MB or 2GiB; auto: a share of the machine's"},
+         "memory for data, e.g. 512MB or 2GiB; auto: three quarters of the machine's"},
         {"threads", OPTION_NUMBER, offsetof(ServeValues, threads), "N", "0", NULL, 0, 1024,
          "event loops; 0: one for each core"},
         {"dev-mode", OPTION_FLAG, offsetof(ServeValues, dev_mode), NULL, NULL, NULL, 0, 0,

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|demo
+# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|demo|readme
 # Packages are installed beside the binary, once: a stamp holds the hash of what was asked for.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|demo" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|demo|readme" >&2; exit 2; }
 [ -x "$1" ] || { echo "run.sh: there is no program $1" >&2; exit 2; }
 binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 cache=$(dirname "$binary")/driver-packages
@@ -51,6 +51,10 @@ case $2 in
   demo)
     npm_packages "$here/../../demo" demo
     exec node --test "$here/demo_test.js"
+    ;;
+  readme)
+    npm_packages "$here/../../demo" demo
+    exec node --test "$here/readme_test.js"
     ;;
   *)
     echo "run.sh: there is no suite $2" >&2
