@@ -1,9 +1,6 @@
 /* Loops, listeners and connections with a small protocol of our own, over real loopback sockets. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -16,13 +13,6 @@
 #include "base/mem.h"
 #include "network/listener.h"
 #include "os/thread.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status st_ = (expr);                                                                                   \
-                if (st_)                                                                                               \
-                        fail_msg("%s: %s", #expr, status_message(st_));                                                \
-        } while (0)
 
 /* --- the protocol: answers each byte with `factor` times that byte; 'Q' answers "bye" and finishes; 'T' asks for a
  * timeout --- */

@@ -1,19 +1,9 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "base/check.h"
+
 #include <stdio.h>
-#include <stdint.h>
-#include <cmocka.h>
 
 #include "base/mem.h"
 #include "network/scram_int.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status st_ = (expr);                                                                                   \
-                if (st_)                                                                                               \
-                        fail_msg("%s: %s", #expr, status_message(st_));                                                \
-        } while (0)
 
 static void expect_error(Status st, StatusCode code, const char *message)
 {

@@ -1,9 +1,6 @@
 /* The whole server in this process, over real sockets and a real directory. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,13 +21,6 @@
 #include "os/thread.h"
 #include "server/identity.h"
 #include "server/server.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status st_ = (expr);                                                                                   \
-                if (st_)                                                                                               \
-                        fail_msg("%s: %s", #expr, status_message(st_));                                                \
-        } while (0)
 
 #if defined(__SANITIZE_THREAD__)
 /* libuv closes sockets with a bare system call, which ThreadSanitizer does not see: a file opened later under the same

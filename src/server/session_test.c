@@ -1,10 +1,7 @@
 /* The protocol without sockets: bytes in, bytes out, work run when the test says so; over the real query layer, catalog
  * and a store on a simulated disk. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,13 +14,6 @@
 #include "server/session_int.h"
 #include "storage/store.h"
 #include "table/table.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status st_ = (expr);                                                                                   \
-                if (st_)                                                                                               \
-                        fail_msg("%s: %s", #expr, status_message(st_));                                                \
-        } while (0)
 
 /* --- a world of one loop and one connection --- */
 typedef struct World {
@@ -323,26 +313,26 @@ static void test_login_v1(void **state)
 
 static void test_bad_logins_v1(void **state)
 {
-#define FAILS(text, code) "{\"error\":\"" text "\",\"error_code\":" #code ",\"success\":false}"
+#define REFUSAL(text, code) "{\"error\":\"" text "\",\"error_code\":" #code ",\"success\":false}"
         static const struct {
                 const char *message, *answer;
         } cases[] = {
-                {"nonsense", FAILS("Invalid JSON object.", 8)},
-                {"", FAILS("Invalid JSON object.", 8)},
-                {"{\"a\":1,\"a\":2}", FAILS("Failed to convert JSON to datum.", 9)},
-                {"{}", FAILS("Expected a number for `protocol_version`.", 1)},
-                {"[]", FAILS("Expected a number for `protocol_version`.", 1)},
-                {"{\"protocol_version\":1}", FAILS("Unsupported `protocol_version`.", 2)},
-                {"{\"protocol_version\":0}", FAILS("Expected a string for `authentication_method`.", 3)},
+                {"nonsense", REFUSAL("Invalid JSON object.", 8)},
+                {"", REFUSAL("Invalid JSON object.", 8)},
+                {"{\"a\":1,\"a\":2}", REFUSAL("Failed to convert JSON to datum.", 9)},
+                {"{}", REFUSAL("Expected a number for `protocol_version`.", 1)},
+                {"[]", REFUSAL("Expected a number for `protocol_version`.", 1)},
+                {"{\"protocol_version\":1}", REFUSAL("Unsupported `protocol_version`.", 2)},
+                {"{\"protocol_version\":0}", REFUSAL("Expected a string for `authentication_method`.", 3)},
                 {"{\"protocol_version\":0,\"authentication_method\":\"MD5\"}",
-                 FAILS("Unsupported `authentication_method`.", 4)},
+                 REFUSAL("Unsupported `authentication_method`.", 4)},
                 {"{\"protocol_version\":0,\"authentication_method\":\"SCRAM-SHA-256\"}",
-                 FAILS("Expected a string for `authentication`.", 5)},
+                 REFUSAL("Expected a string for `authentication`.", 5)},
                 {"{\"protocol_version\":0,\"authentication_method\":\"SCRAM-SHA-256\",\"authentication\":\"y,,n=a,r="
                  "b\"}",
-                 FAILS("Channel binding is not supported", 15)},
+                 REFUSAL("Channel binding is not supported", 15)},
                 {"{\"protocol_version\":0,\"authentication_method\":\"SCRAM-SHA-256\",\"authentication\":\"n,,n=a\"}",
-                 FAILS("Invalid encoding", 10)},
+                 REFUSAL("Invalid encoding", 10)},
         };
         World world;
         world_init_password(&world, "");
@@ -363,7 +353,7 @@ static void test_bad_logins_v1(void **state)
         feed(&world, V1_0, 4);
         buf_clear(&world.out);
         feed(&world, endless, sizeof(endless));
-        expect_text(&world, FAILS("Limited read buffer size.", 7), sizeof(FAILS("Limited read buffer size.", 7)));
+        expect_text(&world, REFUSAL("Limited read buffer size.", 7), sizeof(REFUSAL("Limited read buffer size.", 7)));
         assert_true(world.finished);
         world_done(&world);
 }

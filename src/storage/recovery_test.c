@@ -1,11 +1,8 @@
 /* recovery_test.c - the sweep: for every n, the nth file call fails or the power goes during a mixed workload; then the
  * directory is opened again, and must hold exactly the first k commits, k not below what was acknowledged. Also damage:
  * every flipped bit of the log and the snapshot is found, or is at the end of the log. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,15 +11,6 @@
 #include "base/mem.h"
 #include "os/sim.h"
 #include "storage/store.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status ok_ = (expr);                                                                                   \
-                if (ok_) {                                                                                             \
-                        char text_[512];                                                                               \
-                        fail_msg("%s: %s", #expr, status_text(ok_, text_, sizeof(text_)));                             \
-                }                                                                                                      \
-        } while (0)
 
 enum { STEPS = 40, KEYS = 24, TABLES = 4, LARGE = 9000 };
 

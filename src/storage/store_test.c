@@ -1,10 +1,7 @@
 /* store_test.c - the store's functions one by one, on the machine's files and on simulated ones. Crashes:
  * recovery_test.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -18,21 +15,6 @@
 #include "os/sim.h"
 #include "os/thread.h"
 #include "storage/store.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status ok_ = (expr);                                                                                   \
-                if (ok_) {                                                                                             \
-                        char text_[512];                                                                               \
-                        fail_msg("%s: %s", #expr, status_text(ok_, text_, sizeof(text_)));                             \
-                }                                                                                                      \
-        } while (0)
-#define FAILS(code, expr)                                                                                              \
-        do {                                                                                                           \
-                Status fails_ = (expr);                                                                                \
-                assert_int_equal(status_code(fails_), code);                                                           \
-                status_free(fails_);                                                                                   \
-        } while (0)
 
 static Store *open_sim(SimOs *sim, size_t memory_max_bytes)
 {

@@ -1,9 +1,6 @@
 /* wal_test.c - the log alone: order, group commit, rotation, cutting, torn tails against damage, failures. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -13,15 +10,6 @@
 #include "os/sim.h"
 #include "os/thread.h"
 #include "storage/log/wal_int.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status ok_ = (expr);                                                                                   \
-                if (ok_) {                                                                                             \
-                        char text_[512];                                                                               \
-                        fail_msg("%s: %s", #expr, status_text(ok_, text_, sizeof(text_)));                             \
-                }                                                                                                      \
-        } while (0)
 
 typedef struct Log {
         SimOs *sim;

@@ -1,25 +1,13 @@
 /* memory_test.c - the memory engine against a sorted array: contents, counts, snapshots, memory, failing allocations.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "storage/memory/memory_int.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status ok_ = (expr);                                                                                   \
-                if (ok_) {                                                                                             \
-                        char text_[512];                                                                               \
-                        fail_msg("%s: %s", #expr, status_text(ok_, text_, sizeof(text_)));                             \
-                }                                                                                                      \
-        } while (0)
 
 static const EngineOps *const ops = &engine_memory;
 static const EngineRange all = {{NULL, 0}, {NULL, 0}};
