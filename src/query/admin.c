@@ -1,6 +1,7 @@
 /* admin.c - terms about databases and tables themselves: create, drop, list, config, status, wait, reconfigure,
  * rebalance, info. There is one server, so what RethinkDB says about placing shards and replicas comes down to checks
  * and records. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "query/query_int.h"
@@ -142,12 +143,9 @@ static Status parse_replicas(Env *env, const Val *replicas, bool has_primary, bo
                 if (has_nonvoting)
                         return fail(env, replicas->term, ERR_LOGIC,
                                     "`replicas` must be an OBJECT if `nonvoting_replica_tags` is specified.");
-                TRY(val_as_int(env, replicas, &p->tags[0].replicas));
-                if (p->tags[0].replicas < 0)
-                        return fail(env, replicas->term, ERR_LOGIC, "Can't have a negative number of replicas");
-                return ST_OK;
+                return val_as_int(env, replicas, &p->tags[0].replicas); /* a negative one is a huge one */
         }
-        Bytes text = message_datum(env, v);
+        Bytes text = message_datum_whole(env, v);
         return fail(env, replicas->term, ERR_LOGIC, "Expected type OBJECT or NUMBER but found %s:\n%.*s",
                     value_type_name(v), (int)text.size, (const char *)text.data);
 }
@@ -157,7 +155,7 @@ static Status parse_nonvoting(Env *env, const Val *val, Placement *p)
         Value v;
         TRY(val_as_datum(env, val, &v));
         if (!value_is(v, V_ARRAY)) {
-                Bytes text = message_datum(env, v);
+                Bytes text = message_datum_whole(env, v);
                 return fail(env, val->term, ERR_LOGIC, "Expected type ARRAY but found %s:\n%.*s", value_type_name(v),
                             (int)text.size, (const char *)text.data);
         }
@@ -166,7 +164,7 @@ static Status parse_nonvoting(Env *env, const Val *val, Placement *p)
         for (size_t i = 0; i < p->nonvoting_count; i++) {
                 Value tag = value_at(v, i);
                 if (!value_is(tag, V_STRING)) {
-                        Bytes text = message_datum(env, tag);
+                        Bytes text = message_datum_whole(env, tag);
                         return fail(env, val->term, ERR_LOGIC, "Expected type STRING but found %s:\n%.*s",
                                     value_type_name(tag), (int)text.size, (const char *)text.data);
                 }
@@ -220,7 +218,7 @@ static Status check_placement(Env *env, const Term *term, const Placement *p)
 {
         int64_t total = 0;
         for (size_t i = 0; i < p->tag_count; i++)
-                total += p->tags[i].replicas > 0;
+                total += p->tags[i].replicas != 0;
         if (total == 0)
                 return fail(env, term, ERR_OP_FAILED,
                             "You must set `replicas` to at least one. `replicas` includes the primary replica; if "
@@ -245,13 +243,13 @@ static Status check_placement(Env *env, const Term *term, const Placement *p)
         for (size_t i = 0; i < p->tag_count; i++) {
                 const Tag *tag = &p->tags[i];
                 int servers = bytes_equal(tag->name, BYTES_STR("default"));
-                if (tag->replicas > servers)
+                if ((uint64_t)tag->replicas > (uint64_t)servers)
                         return fail(
                                 env, term, ERR_OP_FAILED,
-                                "Can't put %lld replicas on servers with the tag `%.*s` because there are only %d "
+                                "Can't put %llu replicas on servers with the tag `%.*s` because there are only %d "
                                 "servers with the tag `%.*s`. It's impossible to have more replicas of the data than "
                                 "there are servers.",
-                                (long long)tag->replicas, S(tag->name), servers, S(tag->name));
+                                (unsigned long long)tag->replicas, S(tag->name), servers, S(tag->name));
         }
         return ST_OK;
 }
@@ -305,6 +303,7 @@ static Status term_table_create(Env *env, const Term *term, Val *ret)
         bool there;
         uint64_t position = 0;
         TRY(args_begin(env, term, &args));
+        TRY(args_first(&args));
         TRY(table_options(env, term, &placement, &options));
         TRY(args_db(&args, args.count == 2, &db));
         TRY(args_name(&args, args.count - 1, "Table", &name));
@@ -357,8 +356,11 @@ static Status args_target(Args *args, const char *term_name, Target *ret)
         Env *env = args->env;
         Val val;
         TableVal *table;
-        if (args->count == 0)
+        if (args->count == 0) {
+                Bytes db; /* RethinkDB looks at the query's database before it finds that it takes no default */
+                TRY(args_db(args, false, &db));
                 return fail(env, args->term, ERR_LOGIC, "`%s` can only be called on a table or database.", term_name);
+        }
         TRY(args_val(args, 0, &val));
         *ret = (Target){0};
         if (val.kind == VAL_DB)
@@ -702,6 +704,26 @@ static void info_datum(Env *env, const Val *val, ObjectBuilder *info)
         object_add_str(info, "value", value_string(val_print(env, val, false)));
 }
 
+/* The head of what RethinkDB prints; the body that follows there, as JavaScript, is left out. */
+static Value source_code(Env *env, const Func *func)
+{
+        const Term *term = func_term(func);
+        const char *implicit = "(no implicit)";
+        unsigned depth = 0;
+        if (term->parent && term->parent->type == TERM_FUNC && term->parent->body == term)
+                term = term->parent; /* func_term() is the body */
+        for (const Term *outer = term->parent; outer; outer = outer->parent)
+                depth += outer->type == TERM_FUNC && outer->param_count == 1;
+        if (depth)
+                implicit = depth == 1 ? "implicit: (not stored)" : "(multiple implicits)";
+        size_t count = term->type == TERM_FUNC ? term->param_count : 0;
+        char *args = arena_alloc(env->arena, 12 * count + 1), *at = args; /* ", 4294967295" */
+        *at = 0;
+        for (size_t i = 0; i < count; i++)
+                at += sprintf(at, "%s%u", i ? ", " : "", term->param_ids[i]);
+        return value_str(arena_printf(env->arena, "function (captures = [%s]) (args = [%s]) ...", implicit, args));
+}
+
 static Status term_info_of(Env *env, const Term *term, Val *ret)
 {
         Args args;
@@ -729,10 +751,7 @@ static Status term_info_of(Env *env, const Term *term, Val *ret)
         case VAL_ROW:
         case VAL_ARRAY_SELECTION: table = val.table; break;
         case VAL_STREAM: table = val.stream->table; break;
-        case VAL_FUNC:
-                object_add_str(&info, "source_code",
-                               value_str(arena_printf(env->arena, "function of %d arguments", func_arity(val.func))));
-                break;
+        case VAL_FUNC: object_add_str(&info, "source_code", source_code(env, val.func)); break;
         case VAL_DATUM: info_datum(env, &val, &info); break;
         default: break;
         }

@@ -72,7 +72,7 @@ static Status add_number(const Agg *agg, Env *env, Acc *acc, Value row)
 static Status acc_add(const Agg *agg, Env *env, Acc *acc, Value row)
 {
         Status st = ST_OK;
-        bool counts = true;
+        bool counts = true, drops = env->drops_missing;
         switch (agg->type) {
         case TERM_COUNT:
                 if (agg->func)
@@ -80,9 +80,16 @@ static Status acc_add(const Agg *agg, Env *env, Acc *acc, Value row)
                 acc->count += counts;
                 return ST_OK;
         case TERM_SUM:
-        case TERM_AVG: st = add_number(agg, env, acc, row); break;
-        default: st = add_compared(agg, env, acc, row); break;
+        case TERM_AVG:
+                env->drops_missing = true;
+                st = add_number(agg, env, acc, row);
+                break;
+        default:
+                env->drops_missing = true;
+                st = add_compared(agg, env, acc, row);
+                break;
         }
+        env->drops_missing = drops;
         (void)status_missing(&st); /* a row without the field, or with null in it, does not take part */
         return st;
 }
@@ -493,7 +500,7 @@ static Status term_fold(Env *env, const Term *term, Val *ret)
                                         .term = term,
                                         .ordered = true,
                                         .is_array = source->is_array,
-                                        .infinite = source->infinite};
+                                        .infinite = source->infinite ? term : NULL};
                 self->source = source;
                 self->func = func;
                 self->emit = emit;
@@ -594,6 +601,7 @@ typedef struct Wanted {
         Func **funcs; /* NULL where a value is wanted */
         bool *found;
         size_t count, left;
+        bool any; /* there is a row: nothing contains nothing */
 } Wanted;
 
 /* A row stands for one of the wanted values and for one of the wanted predicates at most. */
@@ -601,13 +609,15 @@ static Status find_wanted(void *ctx, Env *env, Value row, bool *ret_stop)
 {
         Wanted *wanted = ctx;
         bool value_found = false, func_found = false;
+        wanted->any = true;
         for (size_t i = 0; i < wanted->count; i++) {
                 bool found = false;
                 if (wanted->found[i] || (wanted->funcs[i] ? func_found : value_found))
                         continue;
                 if (wanted->funcs[i]) {
-                        TRY(func_filter(env, wanted->funcs[i], row, false, &found));
-                        func_found = found;
+                        Value answer; /* no filter: a row without the field is an error */
+                        TRY(func_call_datum(env, wanted->funcs[i], &row, 1, &answer));
+                        func_found = found = value_truthy(answer);
                 } else {
                         found = value_found = value_equal(wanted->values[i], row);
                 }
@@ -637,9 +647,9 @@ static Status term_contains(Env *env, const Term *term, Val *ret)
                 if (!wanted.funcs[i])
                         TRY(val_as_datum(env, &val, &wanted.values[i]));
         }
-        if (count)
-                TRY(stream_each(stream, env, find_wanted, &wanted));
-        *ret = val_datum(term, value_bool(wanted.left == 0));
+        TRY(stream_check_finite(stream, env));
+        TRY(stream_each(stream, env, find_wanted, &wanted));
+        *ret = val_datum(term, value_bool(wanted.any && wanted.left == 0));
         return ST_OK;
 }
 

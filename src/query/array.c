@@ -13,7 +13,8 @@ static Status term_make_array(Env *env, const Term *term, Val *ret)
         for (size_t i = 0; i < args.count; i++) {
                 Val val;
                 Value item;
-                TRY(literal ? args_val_literal(&args, i, &val) : args_val(&args, i, &val));
+                /* RethinkDB lets r.literal stand in the first place only. */
+                TRY(literal && i == 0 ? args_val_literal(&args, i, &val) : args_val(&args, i, &val));
                 TRY(val_as_datum(env, &val, &item));
                 array_add(&out, item);
                 TRY(check_array_size(env, term, out.count));
@@ -282,34 +283,73 @@ static Status term_set_difference(Env *env, const Term *term, Val *ret)
 
 /* --- over sequences --- */
 
-/* DIFFERENCE is filter(row -> not(right.contains(row))): the left may be any sequence and stays what it is. */
-static Status not_in_set(void *ctx, Env *env, Value row, ValueVec *out)
+/* DIFFERENCE is filter(row -> not(right.contains(row))): the left may be any sequence and stays what it is, the right
+ * one fails only if there is a row, and rows for which it lacks something (NON_EXISTENCE) are left out, as by any
+ * filter. It is evaluated once; again for each row only if it failed. */
+typedef struct Difference {
+        Args args;
+        Frame *frame;
+        ValueSet *unwanted; /* NULL: could not be evaluated */
+} Difference;
+
+static Status unwanted_values(Difference *self, Env *env, ValueSet **ret)
 {
-        if (!set_has(ctx, row))
+        Val val;
+        Stream *rows;
+        ValueVec vec = {0};
+        TRY(args_val(&self->args, 1, &val));
+        TRY(val_as_stream(env, &val, &rows));
+        TRY(stream_check_finite(rows, env));
+        for (bool end = false; !end;)
+                TRY(stream_next(rows, env, env->arena, STREAM_CHUNK, &vec, &end));
+        ValueSet *set = arena_new(env->arena, ValueSet);
+        set_init(set, env->arena, vec.count);
+        for (size_t i = 0; i < vec.count; i++)
+                (void)set_add(set, vec.items[i]);
+        *ret = set;
+        return ST_OK;
+}
+
+static Status not_unwanted(void *ctx, Env *env, Value row, ValueVec *out)
+{
+        Difference *self = ctx;
+        ValueSet *unwanted = self->unwanted;
+        if (!unwanted) {
+                const Term *outer = env->current;
+                Frame *frame = env->frame;
+                EnvMark mark = env_mark(env);
+                env->current = self->args.term;
+                env->frame = self->frame;
+                Status st = unwanted_values(self, env, &unwanted);
+                env->frame = frame;
+                env->current = outer;
+                env_unwind(env, mark);
+                if (status_missing(&st))
+                        return ST_OK;
+                TRY(st);
+        }
+        if (!set_has(unwanted, row))
                 vec_add(out, env->arena, row);
         return ST_OK;
 }
 
 static Status term_difference(Env *env, const Term *term, Val *ret)
 {
-        Args args;
-        Val left, right;
-        Stream *rows, *unwanted;
-        ValueVec vec = {0};
-        bool end = false;
-        TRY(args_begin(env, term, &args));
-        TRY(args_val(&args, 0, &left));
+        Val left;
+        Stream *rows;
+        Difference *self = arena_new(env->arena, Difference);
+        self->frame = env->frame;
+        TRY(args_begin(env, term, &self->args));
+        TRY(args_val(&self->args, 0, &left));
         TRY(val_as_stream(env, &left, &rows));
-        TRY(args_val(&args, 1, &right));
-        TRY(val_as_stream(env, &right, &unwanted));
-        TRY(stream_check_finite(unwanted, env));
-        while (!end)
-                TRY(stream_next(unwanted, env, env->arena, STREAM_CHUNK, &vec, &end));
-        ValueSet *set = arena_new(env->arena, ValueSet);
-        set_init(set, env->arena, vec.count);
-        for (size_t i = 0; i < vec.count; i++)
-                (void)set_add(set, vec.items[i]);
-        return val_of_stream(env, term, stream_transform(env, term, rows, not_in_set, set, true), ret);
+        const Term *error_at = env->error_at;
+        Status st = unwanted_values(self, env, &self->unwanted);
+        if (status_code(st) == ERR_CANCELLED || status_code(st) == ERR_NOMEM)
+                return st;
+        if (st)
+                env->error_at = error_at;
+        status_ignore(st);
+        return val_of_stream(env, term, stream_transform(env, term, rows, not_unwanted, self, true), ret);
 }
 
 typedef struct Offsets {
@@ -339,6 +379,7 @@ static Status term_offsets_of(Env *env, const Term *term, Val *ret)
         Stream *rows;
         Offsets *offsets = arena_new(env->arena, Offsets);
         TRY(args_begin(env, term, &args));
+        TRY(args_first(&args));
         TRY(args_val(&args, 1, &wanted));
         if (wanted.kind == VAL_FUNC)
                 TRY(val_as_func(env, &wanted, &offsets->matches));

@@ -94,8 +94,8 @@ static bool kind_converts(Kind from, Kind to)
         case KIND_TABLE: return to == KIND_TABLE_SLICE || to == KIND_SELECTION || to == KIND_SEQUENCE;
         case KIND_TABLE_SLICE: return to == KIND_SELECTION || to == KIND_SEQUENCE;
         case KIND_SELECTION: return to == KIND_SEQUENCE;
-        case KIND_ROW: return to == KIND_DATUM || to == KIND_FUNC || to == KIND_SEQUENCE;
-        case KIND_DATUM: return to == KIND_FUNC || to == KIND_SEQUENCE;
+        case KIND_ROW: return to == KIND_DATUM;
+        case KIND_DATUM: return to == KIND_SEQUENCE; /* even what is no array */
         default: return false;
         }
 }

@@ -62,7 +62,6 @@ static Status term_branch(Env *env, const Term *term, Val *ret)
         TRY(args_begin(env, term, &args));
         if (args.count % 2 == 0)
                 return fail(env, term, ERR_LOGIC, "Cannot call `branch` term with an even number of arguments.");
-        bool literal = env->literal_ok;
         size_t chosen = args.count - 1;
         for (size_t i = 0; i + 1 < args.count; i += 2) {
                 Val condition;
@@ -74,7 +73,7 @@ static Status term_branch(Env *env, const Term *term, Val *ret)
                         break;
                 }
         }
-        return literal ? args_val_literal(&args, chosen, ret) : args_val(&args, chosen, ret);
+        return args_val(&args, chosen, ret); /* r.literal may not stand here, even in an update */
 }
 
 static Status term_error(Env *env, const Term *term, Val *ret)
@@ -123,7 +122,10 @@ static Status term_default(Env *env, const Term *term, Val *ret)
         Args args;
         TRY(args_begin(env, term, &args));
         EnvMark mark = env_mark(env);
+        bool drops = env->drops_missing;
+        env->drops_missing = args.count > 1 && args.terms[1]->type == TERM_DATUM; /* nobody reads the message */
         _cleanup_(status_freep) Status cause = args_val(&args, 0, ret);
+        env->drops_missing = drops;
         const Term *cause_at = env->error_at;
         if (!cause && !(val_is_datum(ret) && value_is(ret->datum, V_NULL)))
                 return ST_OK;

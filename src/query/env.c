@@ -21,6 +21,9 @@ struct OpenTable {
         uint64_t serial; /* of the view */
 };
 
+/* Each keeps a snapshot of its table from being freed, so a loop must not pile them up. */
+#define MAX_RETIRED 1000
+
 struct RetiredView { /* of a table written to since; rows and scans of it may still be in use */
         RetiredView *next;
         TableView *view;
@@ -219,6 +222,11 @@ Status env_view(Env *env, TableRef *table, TableView **ret_view)
                 env->tables = open;
         }
         if (!open->view) {
+                if (unlikely(env->retired_count >= MAX_RETIRED))
+                        return status_new(ERR_RESOURCE,
+                                          "The query reads and writes table `%.*s` by turns more than %d times: use "
+                                          "for_each.",
+                                          (int)open->name.size, (const char *)open->name.data, MAX_RETIRED);
                 TRY(env->source->view_open(table, &open->view));
                 open->serial = env->view_serial++;
         }
@@ -238,6 +246,7 @@ void env_wrote(Env *env, TableRef *table)
                 old = arena_new(env->query_arena, RetiredView);
         *old = (RetiredView){.next = env->retired, .view = take(open->view), .serial = open->serial};
         env->retired = old;
+        env->retired_count++;
 }
 
 void env_close_views(Env *env, uint64_t mark)
@@ -251,6 +260,7 @@ void env_close_views(Env *env, uint64_t mark)
                         continue;
                 }
                 env->source->view_close(old->view);
+                env->retired_count--;
                 *at = old->next;
                 old->next = env->free_retired;
                 env->free_retired = old;
@@ -317,6 +327,7 @@ void env_done(Env *env)
                 arena_done(&scratch->arena);
         env->tables = NULL;
         env->retired = env->free_retired = NULL;
+        env->retired_count = 0;
         env->scratches = NULL;
         env->free_deferred = NULL;
 }
@@ -383,7 +394,9 @@ Bytes message_datum(Env *env, Value v)
 
 Status fail_no_attribute(Env *env, const Term *at, Bytes key, Value object)
 {
-        Bytes text = message_datum(env, object);
+        if (env->drops_missing)
+                return fail(env, at, ERR_NON_EXISTENCE, "No attribute.");
+        Bytes text = message_datum_whole(env, object);
         return fail(env, at, ERR_NON_EXISTENCE, "No attribute `%.*s` in object:\n%.*s", (int)key.size,
                     (const char *)key.data, (int)text.size, (const char *)text.data);
 }

@@ -72,9 +72,15 @@ Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Va
 Status term_union(Env *env, const Term *term, Val *ret) MUST_USE;
 
 /* table_terms.c */
+/* A GET term without reading: its table and key. For terms that write the row. */
+Status get_unread(Env *env, const Term *term, Val *ret) MUST_USE;
 Status check_index(Env *env, const Term *term, const TableVal *table, Bytes index) MUST_USE;
 /* Option `index`: checked, *ret_present. */
 Status opt_index(Env *env, const Term *term, const TableVal *table, bool *ret_present) MUST_USE;
 const Term *slice_origin(const Term *term);
+/* An index must be the one that the slice is already bound to or ordered by: "Cannot `what` index `x` after `after`
+ * index `y`." */
+Status check_slice_index(Env *env, const Term *term, const Val *slice, Bytes index, const char *what,
+                         const char *after) MUST_USE;
 
 #endif

@@ -54,6 +54,8 @@ Status eval(Env *env, const Term *term, Val *ret)
 
         const Term *outer = env->current;
         bool outer_literal = env->literal_ok;
+        bool outer_drops = env->drops_missing;
+        env->drops_missing = outer_drops && !(term->tree_flags & TF_WRITES); /* a write reports errors in its answer */
         env->current = term;
         env->literal_ok = literal;
         env->depth++;
@@ -62,6 +64,7 @@ Status eval(Env *env, const Term *term, Val *ret)
         Status st = groups ? eval_grouped(env, term, entry->fn, ret) : entry->fn(env, term, ret);
         env->depth--;
         env->current = outer;
+        env->drops_missing = outer_drops;
         env->literal_ok = outer_literal;
         return st;
 }
@@ -135,6 +138,15 @@ Status args_begin(Env *env, const Term *term, Args *ret)
         return term->has_args_splice ? splice_args(ret) : ST_OK;
 }
 
+Status args_first(Args *args)
+{
+        if (args->has_arg0 || args->count == 0)
+                return ST_OK;
+        TRY(eval(args->env, args->terms[0], &args->arg0));
+        args->has_arg0 = true;
+        return ST_OK;
+}
+
 Status args_val(Args *args, size_t i, Val *ret)
 {
         if (i == 0 && args->has_arg0) {
@@ -171,6 +183,13 @@ Status args_int(Args *args, size_t i, int64_t *ret)
         Val val;
         TRY(args_val(args, i, &val));
         return val_as_int(args->env, &val, ret);
+}
+
+Status args_int32(Args *args, size_t i, int32_t *ret)
+{
+        Val val;
+        TRY(args_val(args, i, &val));
+        return val_as_int32(args->env, &val, ret);
 }
 
 Status args_string(Args *args, size_t i, Bytes *ret)

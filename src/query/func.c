@@ -180,7 +180,10 @@ Status func_matches(Env *env, const Func *func, Value row, bool *ret)
 
 Status func_filter(Env *env, const Func *func, Value row, bool default_on_missing, bool *ret)
 {
+        bool drops = env->drops_missing;
+        env->drops_missing = true;
         Status st = func_matches(env, func, row, ret);
+        env->drops_missing = drops;
         if (status_missing(&st))
                 *ret = default_on_missing;
         return st;

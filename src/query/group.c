@@ -120,8 +120,11 @@ static Status add_combinations(GroupBatch *batch, Env *env, const Value *keys, V
 static Status group_keys(const Groups *groups, Env *env, Value row, Value **ret_keys)
 {
         Value *keys = arena_array(env->arena, Value, groups->func_count);
+        bool drops = env->drops_missing;
         for (size_t i = 0; i < groups->func_count; i++) {
+                env->drops_missing = true;
                 Status st = func_call_datum(env, groups->funcs[i], &row, 1, &keys[i]);
+                env->drops_missing = drops;
                 if (status_missing(&st))
                         keys[i] = value_null();
                 TRY(st);
@@ -378,6 +381,7 @@ Status term_group(Env *env, const Term *term, Val *ret)
         Val source;
         bool has_index, multi = false, present;
         TRY(args_begin(env, term, &args));
+        TRY(args_first(&args));
         Groups *groups = arena_new(env->arena, Groups);
         groups->term = term;
         groups->funcs = arena_array(env->arena, Func *, args.count);

@@ -15,7 +15,7 @@ typedef struct JoinStream {
         size_t left_index; /* of the present row in left_rows */
         bool left_end;
         Stream *right;         /* of the present left row; NULL: not begun */
-        bool matched;          /* the present left row had a match */
+        size_t matched;        /* how many rows go with the present left row */
         Val right_array;       /* the right side if it is an array */
         TableVal *right_table; /* eq_join */
 } JoinStream;
@@ -53,7 +53,7 @@ static Status begin_right(JoinStream *self, Env *env)
         Frame *frame = env->frame;
         const Term *current = env->current;
         const void *owner = env->owner;
-        self->matched = false;
+        self->matched = 0;
         env->owner = self;
         env->arena = self->right_arena;
         env->frame = self->frame;
@@ -65,6 +65,8 @@ static Status begin_right(JoinStream *self, Env *env)
         env->frame = frame;
         env->current = current;
         env->owner = owner;
+        if (!st && self->right->infinite && self->stream.term->type == TERM_OUTER_JOIN)
+                st = stream_check_finite(self->right, env);
         return st;
 }
 
@@ -105,7 +107,9 @@ static Status match_right(JoinStream *self, Env *env, ValueVec *batch)
                 env_unwind(env, mark);
                 TRY(st);
                 if (yes) {
-                        self->matched = true;
+                        self->matched++;
+                        if (self->stream.term->type == TERM_OUTER_JOIN) /* RethinkDB makes an array of them */
+                                TRY(check_array_size(env, self->stream.term, self->matched));
                         TRY(add_joined(self, env, left, rows.items[i], batch));
                 }
         }
@@ -242,7 +246,8 @@ static Status term_eq_join(Env *env, const Term *term, Val *ret)
 static Status zip_row(void *ctx, Env *env, Value row, ValueVec *out)
 {
         const Term *term = ctx;
-        Value left = value_is_object(row) ? value_get_str(row, "left") : value_none();
+        TRY(expect_type(env, term, row, V_OBJECT));
+        Value left = value_get_str(row, "left"), merged;
         if (value_is(left, V_NONE))
                 return fail(env, term, ERR_LOGIC, "ZIP can only be called on the result of a join.");
         Value right = value_get_str(row, "right");
@@ -250,15 +255,8 @@ static Status zip_row(void *ctx, Env *env, Value row, ValueVec *out)
                 vec_add(out, env->arena, left);
                 return ST_OK;
         }
-        Term *merge = term_make(env->arena, TERM_MERGE, term, 2);
-        Val val;
-        Value merged;
-        for (size_t i = 0; i < 2; i++) {
-                merge->args[i] = term_make(env->arena, TERM_DATUM, term, 0);
-                merge->args[i]->datum = i ? right : left;
-        }
-        TRY(eval(env, merge, &val));
-        TRY(val_as_datum(env, &val, &merged));
+        TRY(object_merge(env, term, left, right, &merged));
+        TRY(check_depth(env, term, merged));
         vec_add(out, env->arena, merged);
         return ST_OK;
 }

@@ -165,25 +165,6 @@ static Status divide(Env *env, const Term *term, Value left, Value right, Value 
         return ST_OK;
 }
 
-static Status bitwise(Env *env, const Term *term, Value left, Value right, Value *ret)
-{
-        int64_t a, b, bits;
-        TRY(expect_int(env, term, left, &a));
-        TRY(expect_int(env, term, right, &b));
-        bool shifts = term->type == TERM_BIT_SAL || term->type == TERM_BIT_SAR;
-        if (shifts && b < 0)
-                return fail(env, term, ERR_LOGIC, "Cannot bit-shift by a negative value.");
-        switch (term->type) {
-        case TERM_BIT_AND: bits = a & b; break;
-        case TERM_BIT_OR: bits = a | b; break;
-        case TERM_BIT_XOR: bits = a ^ b; break;
-        case TERM_BIT_SAL: bits = b > 63 ? 0 : (int64_t)((uint64_t)a << b); break;
-        default: bits = b > 63 ? (a < 0 ? -1 : 0) : a >> b; break;
-        }
-        *ret = value_number((double)bits);
-        return ST_OK;
-}
-
 /* Left-associative over any number of arguments. */
 static Status term_fold(Env *env, const Term *term, Val *ret)
 {
@@ -191,8 +172,7 @@ static Status term_fold(Env *env, const Term *term, Val *ret)
         switch (term->type) {
         case TERM_SUB: step = subtract; break;
         case TERM_MUL: step = multiply; break;
-        case TERM_DIV: step = divide; break;
-        default: step = bitwise; break;
+        default: step = divide; break;
         }
         Args args;
         Value left;
@@ -220,13 +200,55 @@ static Status term_mod(Env *env, const Term *term, Val *ret)
         return ST_OK;
 }
 
+/* --- bits --- */
+
+/* -2^53 .. 2^53 - 1: closed under the operations, and all of it exact in a double. */
+static Status args_bits(Args *args, size_t i, int64_t *ret)
+{
+        const int64_t limit = INT64_C(1) << 53;
+        TRY(args_int(args, i, ret));
+        if (*ret < -limit || *ret >= limit)
+                return fail(args->env, args->term, ERR_LOGIC, "Integer too large: %" PRId64, *ret);
+        return ST_OK;
+}
+
+static Status term_bits(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        int64_t bits, more;
+        TRY(args_begin(env, term, &args));
+        TRY(args_bits(&args, 0, &bits));
+        for (size_t i = 1; i < args.count; i++) {
+                TRY(args_bits(&args, i, &more));
+                bits = term->type == TERM_BIT_AND ? bits & more : term->type == TERM_BIT_OR ? bits | more : bits ^ more;
+        }
+        *ret = val_datum(term, value_number((double)bits));
+        return ST_OK;
+}
+
 static Status term_bit_not(Env *env, const Term *term, Val *ret)
 {
         Args args;
         int64_t bits;
         TRY(args_begin(env, term, &args));
-        TRY(args_int(&args, 0, &bits));
+        TRY(args_bits(&args, 0, &bits));
         *ret = val_datum(term, value_number((double)~bits));
+        return ST_OK;
+}
+
+/* To the left: a multiplication, out of range if too large for a double. */
+static Status term_shift(Env *env, const Term *term, Val *ret)
+{
+        Args args;
+        int64_t bits, by;
+        TRY(args_begin(env, term, &args));
+        TRY(args_bits(&args, 0, &bits));
+        TRY(args_int(&args, 1, &by));
+        if (by < 0)
+                return fail(env, term, ERR_LOGIC, "Cannot bit-shift by a negative value");
+        if (term->type == TERM_BIT_SAL)
+                return number_result(env, term, ldexp((double)bits, (int)MIN(by, 4096)), ret);
+        *ret = val_datum(term, value_number((double)(bits >> MIN(by, 63))));
         return ST_OK;
 }
 
@@ -392,13 +414,13 @@ static Status term_random(Env *env, const Term *term, Val *ret)
 }
 
 static const TermEval terms[] = {
-        {TERM_ADD, term_add, true},      {TERM_SUB, term_fold, true},     {TERM_MUL, term_fold, true},
-        {TERM_DIV, term_fold, true},     {TERM_MOD, term_mod, true},      {TERM_FLOOR, term_round, true},
-        {TERM_CEIL, term_round, true},   {TERM_ROUND, term_round, true},  {TERM_BIT_AND, term_fold, true},
-        {TERM_BIT_OR, term_fold, true},  {TERM_BIT_XOR, term_fold, true}, {TERM_BIT_NOT, term_bit_not, true},
-        {TERM_BIT_SAL, term_fold, true}, {TERM_BIT_SAR, term_fold, true}, {TERM_EQ, term_compare, true},
-        {TERM_NE, term_compare, true},   {TERM_LT, term_compare, true},   {TERM_LE, term_compare, true},
-        {TERM_GT, term_compare, true},   {TERM_GE, term_compare, true},   {TERM_NOT, term_not, true},
-        {TERM_AND, term_and, true},      {TERM_OR, term_or, true},        {TERM_RANDOM, term_random, true},
+        {TERM_ADD, term_add, true},       {TERM_SUB, term_fold, true},      {TERM_MUL, term_fold, true},
+        {TERM_DIV, term_fold, true},      {TERM_MOD, term_mod, true},       {TERM_FLOOR, term_round, true},
+        {TERM_CEIL, term_round, true},    {TERM_ROUND, term_round, true},   {TERM_BIT_AND, term_bits, true},
+        {TERM_BIT_OR, term_bits, true},   {TERM_BIT_XOR, term_bits, true},  {TERM_BIT_NOT, term_bit_not, true},
+        {TERM_BIT_SAL, term_shift, true}, {TERM_BIT_SAR, term_shift, true}, {TERM_EQ, term_compare, true},
+        {TERM_NE, term_compare, true},    {TERM_LT, term_compare, true},    {TERM_LE, term_compare, true},
+        {TERM_GT, term_compare, true},    {TERM_GE, term_compare, true},    {TERM_NOT, term_not, true},
+        {TERM_AND, term_and, true},       {TERM_OR, term_or, true},         {TERM_RANDOM, term_random, true},
 };
 const TermList terms_math = {terms, ELEMENTS(terms)};

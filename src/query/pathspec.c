@@ -106,7 +106,7 @@ Value pathspec_pluck(PathSpec spec, Value object, Arena *arena)
 
 /* --- without --- */
 
-typedef struct Fields { /* of the object being made, sorted */
+typedef struct Fields { /* of the object being made, sorted; a deleted one has value_none() until the end */
         Field *items;
         size_t count;
 } Fields;
@@ -130,11 +130,17 @@ static Field *find_field(const Fields *fields, Bytes key)
 static void delete_field(Fields *fields, Bytes key)
 {
         Field *field = find_field(fields, key);
-        if (!field)
-                return;
-        size_t after = (size_t)(fields->items + fields->count - (field + 1));
-        memmove(field, field + 1, after * sizeof(Field));
-        fields->count--;
+        if (field)
+                field->value = value_none();
+}
+
+static void drop_deleted(Fields *fields)
+{
+        size_t count = 0;
+        for (size_t i = 0; i < fields->count; i++)
+                if (!value_is(fields->items[i].value, V_NONE))
+                        fields->items[count++] = fields->items[i];
+        fields->count = count;
 }
 
 static bool without_any(Value spec, Value v, Arena *arena, Value *ret);
@@ -158,7 +164,7 @@ static void without_from(Value spec, Fields *fields, Arena *arena)
                         continue;
                 }
                 Field *field = find_field(fields, key);
-                if (field && without_any(inner, field->value, arena, &rest))
+                if (field && !value_is(field->value, V_NONE) && without_any(inner, field->value, arena, &rest))
                         field->value = rest;
         }
 }
@@ -171,6 +177,7 @@ static bool without_object(Value spec, Value v, Arena *arena, Value *ret)
         for (size_t i = 0; i < fields.count; i++)
                 fields.items[i].value = value_field_at(v, i, &fields.items[i].key);
         without_from(spec, &fields, arena);
+        drop_deleted(&fields);
         Status st = value_classify(value_object_sorted(fields.items, fields.count), arena, ret);
         bool made = st == ST_OK;
         status_ignore(st);

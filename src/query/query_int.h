@@ -50,12 +50,13 @@ struct Env {
         const Term *error_at; /* set by fail(): whose backtrace the present error has */
         const Term *current;  /* the term whose function is running */
         atomic_bool *cancelled;
-        unsigned depth;    /* nested eval() and stream_next() calls, bounded by EVAL_MAX_DEPTH */
-        uint32_t polls;    /* calls of env_poll, for looking at the memory of all arenas now and then */
-        uint32_t tick;     /* for cheap polling of `cancelled` */
-        bool literal_ok;   /* r.literal may stand here: see eval_literal() */
-        bool literal_next; /* set by eval_literal() for the eval() that follows */
-        bool empty_error;  /* the present error is r.error() without a message (only default and filter care) */
+        unsigned depth;     /* nested eval() and stream_next() calls, bounded by EVAL_MAX_DEPTH */
+        uint32_t polls;     /* calls of env_poll, for looking at the memory of all arenas now and then */
+        uint32_t tick;      /* for cheap polling of `cancelled` */
+        bool literal_ok;    /* r.literal may stand here: see eval_literal() */
+        bool literal_next;  /* set by eval_literal() for the eval() that follows */
+        bool drops_missing; /* who called drops a NON_EXISTENCE error unread: fail_no_attribute() prints no object */
+        bool empty_error;   /* the present error is r.error() without a message (only default and filter care) */
         size_t array_limit;
         int64_t now_us;   /* r.now(): one moment for the whole query */
         Bytes default_db; /* env_default_db(); data NULL: not looked at yet */
@@ -67,9 +68,10 @@ struct Env {
         const void *owner;                   /* whose the next deferred ones are: env_close_owned */
         OpenTable *tables;                   /* every table used, with its pinned view */
         RetiredView *retired, *free_retired; /* views of tables written to since */
-        uint64_t view_serial;                /* how many views were ever pinned */
-        Scratch *scratches;                  /* all arenas of scratch_get, in use or not */
-        const OptArg *globals;               /* global optargs, as terms */
+        size_t retired_count;
+        uint64_t view_serial;  /* how many views were ever pinned */
+        Scratch *scratches;    /* all arenas of scratch_get, in use or not */
+        const OptArg *globals; /* global optargs, as terms */
         size_t global_count;
         const Term *injected_term; /* args_begin: argument 0 of this term is `injected` */
         Val *injected;
@@ -206,7 +208,8 @@ Bytes val_print(Env *env, const Val *val, bool cut);
  * stream is no datum: use val_to_array. */
 Status val_as_datum(Env *env, const Val *val, Value *ret) MUST_USE;
 Status val_as_number(Env *env, const Val *val, double *ret) MUST_USE;
-Status val_as_int(Env *env, const Val *val, int64_t *ret) MUST_USE; /* "Number not an integer: 1.5" ... */
+Status val_as_int(Env *env, const Val *val, int64_t *ret) MUST_USE;   /* "Number not an integer: 1.5" ... */
+Status val_as_int32(Env *env, const Val *val, int32_t *ret) MUST_USE; /* "Integer too large: 2147483648" */
 Status val_as_string(Env *env, const Val *val, Bytes *ret) MUST_USE;
 Status val_as_bool(Env *env, const Val *val, bool *ret) MUST_USE; /* truthiness, as RethinkDB's as_bool */
 Status val_as_object(Env *env, const Val *val, Value *ret) MUST_USE;
@@ -257,11 +260,14 @@ typedef struct Args {
         Val arg0;
 } Args;
 Status args_begin(Env *env, const Term *term, Args *ret) MUST_USE; /* checks arity again after splicing */
+/* Evaluates argument 0 now, to be found by args_val later: RethinkDB evaluates it before any option. */
+Status args_first(Args *args) MUST_USE;
 Status args_val(Args *args, size_t i, Val *ret) MUST_USE;
 Status args_val_literal(Args *args, size_t i, Val *ret) MUST_USE; /* with eval_literal */
 Status args_datum(Args *args, size_t i, Value *ret) MUST_USE;
 Status args_number(Args *args, size_t i, double *ret) MUST_USE;
 Status args_int(Args *args, size_t i, int64_t *ret) MUST_USE;
+Status args_int32(Args *args, size_t i, int32_t *ret) MUST_USE;
 Status args_string(Args *args, size_t i, Bytes *ret) MUST_USE;
 Status args_stream(Args *args, size_t i, Stream **ret) MUST_USE;
 /* An argument as function: a FUNC term, or a constant: how it is coerced is `shortcut`'s choice. */
@@ -310,10 +316,10 @@ typedef struct StreamOps {
 struct Stream {
         const StreamOps *ops;
         const Term *term;
-        TableVal *table; /* rows are rows of this table: a selection; else NULL */
-        bool ordered;    /* the order means something (table scans without index do not) */
-        bool is_array;   /* came from an array datum: results of transforms are arrays again */
-        bool infinite;   /* range() without bounds */
+        TableVal *table;      /* rows are rows of this table: a selection; else NULL */
+        bool ordered;         /* the order means something (table scans without index do not) */
+        bool is_array;        /* came from an array datum: results of transforms are arrays again */
+        const Term *infinite; /* it has no end, and who is to blame: range() without bounds; else NULL */
         bool done;
 };
 /* `want` is at least 1. Never called again after *ret_end. */

@@ -178,7 +178,38 @@ static void test_sequences(void **state)
                 {Q("[45,[" A("1,2,3") ",3]]"), MISSING "Index out of bounds: 3 @[]"},
                 {Q("[45,[" T ",-1]]"), "ATOM {\"g\":1,\"id\":4}"},
                 {Q("[45,[" T ",1]]"), "ATOM {\"g\":1,\"id\":2,\"v\":20}"},
-                {Q("[45,[[173,[]],1000000]]"), "ATOM 1000000"},
+                {Q("[45,[[71,[[173,[]],1000001]],1000000]]"), "ATOM 1000000"},
+                {Q("[45,[[38,[[173,[]]," F(1, V(1)) "]],3]]"),
+                 LOGIC "Cannot use an infinite stream with an aggregation function (`reduce`, `count`, etc.) or coerce "
+                       "it to an array. @[0,0]"},
+                {Q("[93,[[173,[]],3]]"), LOGIC "Cannot use an infinite stream with an aggregation function (`reduce`, "
+                                               "`count`, etc.) or coerce it to an array. @[0]"},
+                {Q("[93,[" A("") "]]"), "ATOM false"},
+                {Q("[93,[" A("1") "]]"), "ATOM true"},
+                {Q("[68,[[173,[]]," A("") "]]"), LOGIC "Cannot use an infinite stream with an aggregation function "
+                                                       "(`reduce`, `count`, etc.) or coerce it to an array. @[0]"},
+                {Q("[40,[" A("1") "," F(1, "[173,[]]") "]]"),
+                 LOGIC "Cannot use an infinite stream with an aggregation function (`reduce`, `count`, etc.) or coerce "
+                       "it to an array. @[1,1]"},
+                {Q("[92,[[92,[" GET("{}", "a") "," F(1, V(1)) "]],0]]"), "ATOM \"No attribute `a` in object:\\n{}\""},
+                {Q("[92,[" GET("{}", "a") ",0]]"), "ATOM 0"},
+                {Q("[39,[" A("{}") "," F(1, "[17,[[92,[" GET(V(1), "a") "," F(
+                                                    1, V(1)) "]],\"No attribute `a` in object:\\n{}\"]]") "]]"),
+                 "ATOM [{}]"},
+                {Q("[93,[" A("{}") "," F(1, GET(V(1), "a")) "]]"), MISSING "No attribute `a` in object:\n{} @[1,1]"},
+                {Q("[43,[[51,[[173,[100001]],\"array\"]]]]"),
+                 RESOURCE "Array over size limit `100000`.  To raise the number of allowed elements, modify the "
+                          "`array_limit` option to `.run` (not available in the Data Explorer), or use an index. @[]"},
+                {Q("[45,[" A("1") ",2147483648]]"), LOGIC "Integer too large: 2147483648 @[1]"},
+                {Q("[71,[" A("1") ",2147483648]]"), LOGIC "Integer too large: 2147483648 @[1]"},
+                {Q("[87,[[12,[\"x\"]],[12,[\"y\"]]]]"), "FAIL USER x @[0]"},
+                {Q("[144,[[12,[\"x\"]],[12,[\"y\"]]]]"), "FAIL USER x @[0]"},
+                {Q("[38,[[16,[" T ",1]]," F(1, V(1)) "]]"),
+                 LOGIC "Expected type SEQUENCE but found SINGLE_SELECTION:\n"
+                       "{\n\t\"g\":\t0,\n\t\"id\":\t1,\n\t\"v\":\t10\n} @[0]"},
+                {Q("[43,[[16,[" T ",99]]]]"), MISSING "Expected type SEQUENCE but found SINGLE_SELECTION:\nnull @[0]"},
+                {Q("[45,[[16,[" T ",1]],0]]"), LOGIC "Expected type ARRAY but found OBJECT. @[]"},
+                {Q("[51,[[16,[" T ",1]],\"stream\"]]"), LOGIC "Cannot coerce OBJECT to STREAM. @[0]"},
                 {Q("[45,[" A("1") ",1.5]]"), LOGIC "Number not an integer: 1.5 @[1]"},
                 {Q("[86,[" A("") "]]"), "ATOM true"},
                 {Q("[86,[" T "]]"), "ATOM false"},
@@ -306,6 +337,9 @@ static void test_joins(void **state)
                 {Q("[50,[" U ",\"t\"," A("1") "]]"), LOGIC "Expected type TABLE but found DATUM:\n[\n\t1\n] @[2]"},
                 {Q("[50,[" U ",\"t\"," T "],{\"index\":\"x\"}]"),
                  "FAIL OP_FAILED Index `x` was not found on table `test.t`. @[]"},
+                {Q("[72,[" A("1") "]]"), LOGIC "Expected type OBJECT but found NUMBER. @[]"},
+                {Q("[72,[" A("{\"left\":1,\"right\":{\"b\":2}},{\"left\":{\"a\":1},\"right\":null},{\"left\":3}") "]]"),
+                 "ATOM [{\"b\":2},null,3]"},
                 {Q("[72,[" A("{\"a\":1}") "]]"), LOGIC "ZIP can only be called on the result of a join. @[]"},
                 {Q("[43,[[48,[[48,[" T "," U "," G("1,2", "true") "]]," U "," G("1,2", "true") "]]]]"), "ATOM 36"},
                 {Q("[43,[[44,[[48,[" T "," U "," G("1,2", "true") "]]," T ",[48,[" T "," U
@@ -348,6 +382,40 @@ static void test_control(void **state)
                           "(not available in the Data Explorer), or use an index. @[]"},
                 {"[1,1,{\"array_limit\":0}]", LOGIC "Illegal array size limit `0`.  (Must be >= 1.) @[]"},
                 {"[1,1,{\"max_batch_seconds\":-1}]", LOGIC "max_batch_seconds must be positive (got `-1`). @[]"},
+        };
+        CHECK(cases);
+}
+
+/* A selection is a stream even where its rows are an array already, and slices of tables say what they are bound to. */
+static void test_selections(void **state)
+{
+        static const Case cases[] = {
+                {Q("[45,[[41,[" T ",\"id\"]],-2]]"), LOGIC "Cannot use an index < -1 (-2) on a stream. @[]"},
+                {Q("[170,[[45,[[41,[" T ",\"id\"]],-1]],\"id\"]]"), "ATOM 4"},
+                {Q("[30,[[41,[" T ",\"id\"]],-2,-1]]"), LOGIC "Cannot use a negative left index on a stream. @[]"},
+                {Q("[52,[[30,[[41,[" T ",\"id\"]],1,3]]]]"), "ATOM \"SELECTION<ARRAY>\""},
+                {Q("[52,[[45,[[41,[" T ",\"id\"]],1]]]]"), "ATOM \"SELECTION<OBJECT>\""},
+                {Q("[30,[null,1,2]]"), LOGIC "Expected ARRAY, BINARY, or STRING, but found NULL. @[0]"},
+                {Q("[41,[" A("1") ",[154,[" A("\"x\"") "]]]]"),
+                 LOGIC "r.args is not supported in an order_by or union command yet. @[]"},
+                {Q("[41,[[182,[" T ",1,4]]],{\"index\":\"v\"}]"),
+                 LOGIC "Cannot order by index `v` after calling BETWEEN on index `id`. @[0,0]"},
+                {Q("[182,[[41,[" T "],{\"index\":\"id\"}],1,4],{\"index\":\"v\"}]"),
+                 LOGIC "Cannot call BETWEEN on index `v` after ordering on index `id`. @[0,0]"},
+                {Q("[182,[[182,[" T ",1,4]],1,4],{\"index\":\"v\"}]"),
+                 LOGIC "Cannot perform multiple BETWEENs on the same table. @[0,0]"},
+                {Q("[43,[[182,[[182,[" T
+                   ",[180,[]],[181,[]]],{\"left_bound\":\"open\",\"right_bound\":\"open\"}],2,4]]]]"),
+                 "ATOM 2"},
+                {Q("[43,[[81,[" T ",1000000]]]]"), "ATOM 4"},
+                {Q("[49,[" A("1") ",[173,[]],true]]"),
+                 LOGIC "Cannot use an infinite stream with an aggregation function (`reduce`, `count`, etc.) or "
+                       "coerce it to an array. @[1]"},
+                {"[1,[43,[[49,[[173,[2]],[173,[5]],true]]]],{\"array_limit\":4}]",
+                 RESOURCE "Array over size limit `4`.  To raise the number of allowed elements, modify the "
+                          "`array_limit` option to `.run` (not available in the Data Explorer), or use an index. "
+                          "@[0]"},
+                {"[1,[43,[[48,[[173,[2]],[173,[5]],true]]]],{\"array_limit\":4}]", "ATOM 10"},
         };
         CHECK(cases);
 }
@@ -556,11 +624,11 @@ static int teardown(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_tables),  cmocka_unit_test(test_sequences), cmocka_unit_test(test_aggregates),
-                cmocka_unit_test(test_groups),  cmocka_unit_test(test_joins),     cmocka_unit_test(test_control),
-                cmocka_unit_test(test_batches), cmocka_unit_test(test_reuse),     cmocka_unit_test(test_cancel),
-                cmocka_unit_test(test_budget),  cmocka_unit_test(test_no_memory), cmocka_unit_test(test_cost),
-                cmocka_unit_test(test_depth),
+                cmocka_unit_test(test_tables),     cmocka_unit_test(test_sequences), cmocka_unit_test(test_aggregates),
+                cmocka_unit_test(test_groups),     cmocka_unit_test(test_joins),     cmocka_unit_test(test_control),
+                cmocka_unit_test(test_selections), cmocka_unit_test(test_batches),   cmocka_unit_test(test_reuse),
+                cmocka_unit_test(test_cancel),     cmocka_unit_test(test_budget),    cmocka_unit_test(test_no_memory),
+                cmocka_unit_test(test_cost),       cmocka_unit_test(test_depth),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }

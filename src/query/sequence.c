@@ -79,8 +79,8 @@ static Status map_many(Args *args, Stream **streams, size_t count, Func *func, V
 {
         Env *env = args->env;
         MapStream *self = arena_new(env->arena, MapStream);
-        self->stream =
-                (Stream){.ops = &map_ops, .term = args->term, .ordered = true, .is_array = true, .infinite = true};
+        self->stream = (Stream){
+                .ops = &map_ops, .term = args->term, .ordered = true, .is_array = true, .infinite = args->term};
         self->func = func;
         self->count = count;
         self->sources = arena_zalloc(env->arena, count * sizeof *self->sources);
@@ -88,7 +88,8 @@ static Status map_many(Args *args, Stream **streams, size_t count, Func *func, V
                 self->sources[i].stream = streams[i];
                 self->sources[i].arena = stream_arena(env);
                 self->stream.is_array &= streams[i]->is_array;
-                self->stream.infinite &= streams[i]->infinite;
+                if (!streams[i]->infinite)
+                        self->stream.infinite = NULL;
         }
         return val_of_stream(env, args->term, &self->stream, ret);
 }
@@ -195,6 +196,8 @@ static Status concat_begin(ConcatStream *self, Env *env, Arena *out, ValueVec *b
         env->arena = self->inner_arena;
         env->current = self->func->term;
         st = val_as_stream(env, &val, &self->inner);
+        if (!st)
+                st = stream_check_finite(self->inner, env);
         env->arena = out;
         env->current = current;
         return st;
@@ -278,7 +281,10 @@ static Status filter_row(void *ctx, Env *env, Value row, ValueVec *out)
         const Filter *filter = ctx;
         bool keep;
         ArenaMark mark = arena_mark(env->arena);
+        bool drops = env->drops_missing;
+        env->drops_missing = !filter->on_missing || filter->on_missing->type == TERM_DATUM;
         Status st = func_matches(env, filter->func, row, &keep);
+        env->drops_missing = drops;
         if (status_code(st) == ERR_NON_EXISTENCE)
                 st = filter_missing(filter, env, st, &keep);
         TRY(st);
@@ -384,7 +390,7 @@ static Status slice_stream(Env *env, const Term *term, Stream *source, uint64_t 
                                 .table = source->table,
                                 .ordered = source->ordered,
                                 .is_array = source->is_array,
-                                .infinite = source->infinite && right == UINT64_MAX};
+                                .infinite = right == UINT64_MAX ? source->infinite : NULL};
         self->source = source;
         self->left = left;
         self->right = right;
@@ -395,12 +401,12 @@ static Status term_limit(Env *env, const Term *term, Val *ret)
 {
         Args args;
         Stream *source;
-        int64_t count;
+        int32_t count;
         TRY(args_begin(env, term, &args));
         TRY(args_stream(&args, 0, &source));
-        TRY(args_int(&args, 1, &count));
+        TRY(args_int32(&args, 1, &count));
         if (count < 0)
-                return fail(env, term, ERR_LOGIC, "LIMIT takes a non-negative argument (got %lld)", (long long)count);
+                return fail(env, term, ERR_LOGIC, "LIMIT takes a non-negative argument (got %d)", count);
         return slice_stream(env, term, source, 0, (uint64_t)count, ret);
 }
 
@@ -463,9 +469,7 @@ static Status slice_datum(Env *env, const Term *term, const Val *source, const S
         Value *items = arena_array(env->arena, Value, right - left);
         for (uint64_t i = left; i < right; i++)
                 items[i - left] = value_at(v, i);
-        *ret = *source;
-        ret->term = term;
-        ret->datum = value_array(items, right - left);
+        *ret = val_datum(term, value_array(items, right - left));
         TRY(check_array_size(env, term, right - left));
         return ST_OK;
 }
@@ -473,12 +477,12 @@ static Status slice_datum(Env *env, const Term *term, const Val *source, const S
 static Status slice_val(Env *env, const Term *term, const Val *source, const SliceBounds *bounds, Val *ret)
 {
         Stream *stream;
-        if (val_is_datum(source) || source->kind == VAL_ARRAY_SELECTION) {
+        if (val_is_datum(source)) {
                 Value v = source->datum;
                 if (value_is(v, V_ARRAY) || value_is(v, V_STRING) || value_is(v, V_BINARY))
                         return slice_datum(env, term, source, bounds, ret);
-                return fail(env, source->term, value_is(v, V_NULL) ? ERR_NON_EXISTENCE : ERR_LOGIC,
-                            "Expected ARRAY, BINARY, or STRING, but found %s.", value_type_name(v));
+                return fail(env, source->term, ERR_LOGIC, "Expected ARRAY, BINARY, or STRING, but found %s.",
+                            value_type_name(v));
         }
         if (!val_is_sequence(source))
                 return fail(env, source->term, ERR_LOGIC, "Cannot slice non-sequences.");
@@ -518,6 +522,8 @@ static Status term_slice(Env *env, const Term *term, Val *ret)
 
 static Status nth_of_array(Env *env, const Term *term, const Val *sequence, int64_t n, Val *ret)
 {
+        if (sequence->kind == VAL_ROW)
+                TRY(expect_type(env, term, sequence->datum, V_ARRAY));
         if (!value_is(sequence->datum, V_ARRAY))
                 return fail(env, term, value_is(sequence->datum, V_NULL) ? ERR_NON_EXISTENCE : ERR_LOGIC,
                             "Cannot convert %s to SEQUENCE", value_type_name(sequence->datum));
@@ -527,7 +533,7 @@ static Status nth_of_array(Env *env, const Term *term, const Val *sequence, int6
         if (n >= size)
                 return fail(env, term, ERR_NON_EXISTENCE, "Index out of bounds: %lld", (long long)n);
         Value v = value_at(sequence->datum, (size_t)(n < 0 ? size + n : n));
-        *ret = sequence->kind == VAL_ARRAY_SELECTION ? val_row(term, sequence->table, v) : val_datum(term, v);
+        *ret = val_datum(term, v);
         return ST_OK;
 }
 
@@ -550,7 +556,6 @@ static Status last_row(Stream *stream, Env *env, Value *ret)
 {
         _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
         LastRow last = {.row = value_none(), .arena = &scratch->arena};
-        TRY(stream_check_finite(stream, env));
         TRY(stream_each(stream, env, note_last, &last));
         *ret = value_is(last.row, V_NONE) ? last.row : value_copy(last.row, env->arena);
         return ST_OK;
@@ -577,18 +582,19 @@ static Status row_at(Stream *stream, Env *env, uint64_t n, Value *ret)
 
 Status nth_of(Env *env, const Term *term, const Val *sequence, const Val *index, Val *ret)
 {
-        int64_t n;
+        int32_t n;
         Stream *stream;
         Value row;
-        TRY(val_as_int(env, index, &n));
-        if (val_is_datum(sequence) || sequence->kind == VAL_ARRAY_SELECTION)
+        TRY(val_as_int32(env, index, &n));
+        if (val_is_datum(sequence))
                 return nth_of_array(env, term, sequence, n, ret);
         TRY(val_as_stream(env, sequence, &stream));
         if (n < -1)
-                return fail(env, term, ERR_LOGIC, "Cannot use an index < -1 (%lld) on a stream.", (long long)n);
+                return fail(env, term, ERR_LOGIC, "Cannot use an index < -1 (%d) on a stream.", n);
+        TRY(stream_check_finite(stream, env));
         TRY(n == -1 ? last_row(stream, env, &row) : row_at(stream, env, (uint64_t)n, &row));
         if (value_is(row, V_NONE))
-                return fail(env, term, ERR_NON_EXISTENCE, "Index out of bounds: %lld", (long long)n);
+                return fail(env, term, ERR_NON_EXISTENCE, "Index out of bounds: %d", n);
         *ret = stream->table ? val_row(term, stream->table, row) : val_datum(term, row);
         return ST_OK;
 }
@@ -668,7 +674,7 @@ static Status term_range(Env *env, const Term *term, Val *ret)
         Args args;
         RangeStream *self = arena_new(env->arena, RangeStream);
         TRY(args_begin(env, term, &args));
-        self->stream = (Stream){.ops = &range_ops, .term = term, .ordered = true, .infinite = args.count == 0};
+        self->stream = (Stream){.ops = &range_ops, .term = term, .ordered = true, .infinite = args.count ? NULL : term};
         if (args.count == 1)
                 TRY(args_int(&args, 0, &self->stop));
         if (args.count == 2) {
@@ -682,7 +688,7 @@ static Status term_range(Env *env, const Term *term, Val *ret)
 /* --- sample --- */
 
 typedef struct Reservoir {
-        Value *rows;
+        ValueVec rows; /* grows: more may be asked for than there is */
         Arena *arena;
         uint64_t size, seen;
 } Reservoir;
@@ -692,13 +698,14 @@ static Status sample_row(void *ctx, Env *env, Value row, bool *ret_stop)
         Reservoir *reservoir = ctx;
         uint64_t random, at = reservoir->seen++;
         (void)ret_stop;
-        if (at >= reservoir->size) {
-                TRY(env_random(env, &random));
-                at = random % reservoir->seen;
-                if (at >= reservoir->size)
-                        return ST_OK;
+        if (at < reservoir->size) {
+                vec_add(&reservoir->rows, reservoir->arena, value_copy(row, reservoir->arena));
+                return check_array_size(env, env->current, reservoir->rows.count);
         }
-        reservoir->rows[at] = value_copy(row, reservoir->arena);
+        TRY(env_random(env, &random));
+        at = random % reservoir->seen;
+        if (at < reservoir->size)
+                reservoir->rows.items[at] = value_copy(row, reservoir->arena);
         return ST_OK;
 }
 
@@ -709,6 +716,7 @@ static Status term_sample(Env *env, const Term *term, Val *ret)
         Stream *stream;
         int64_t count;
         TRY(args_begin(env, term, &args));
+        TRY(args_first(&args));
         TRY(args_int(&args, 1, &count));
         if (count < 0)
                 return fail(env, term, ERR_LOGIC, "Number of items to sample must be non-negative, got `%lld`.",
@@ -716,13 +724,10 @@ static Status term_sample(Env *env, const Term *term, Val *ret)
         TRY(args_val(&args, 0, &source));
         TRY(val_as_stream(env, &source, &stream));
         TRY(stream_check_finite(stream, env));
-        TRY(check_array_size(env, term, (size_t)count));
-        Reservoir reservoir = {
-                .rows = arena_array(env->arena, Value, (size_t)count), .arena = env->arena, .size = (uint64_t)count};
+        Reservoir reservoir = {.arena = env->arena, .size = (uint64_t)count};
         if (count)
                 TRY(stream_each(stream, env, sample_row, &reservoir));
-        size_t got = (size_t)MIN(reservoir.seen, reservoir.size);
-        return sorted_result(env, term, stream->table, value_array(reservoir.rows, got), ret);
+        return sorted_result(env, term, stream->table, value_array(reservoir.rows.items, reservoir.rows.count), ret);
 }
 
 static const TermEval list[] = {

@@ -29,7 +29,10 @@ static bool sort_key(Sorter *sorter, SortRow *row, size_t i)
                 return true;
         if (!row->keys)
                 row->keys = arena_array(sorter->env->arena, Value, sorter->spec_count);
+        bool drops = sorter->env->drops_missing;
+        sorter->env->drops_missing = true;
         Status st = func_call_datum(sorter->env, sorter->specs[i].func, &row->row, 1, &row->keys[i]);
+        sorter->env->drops_missing = drops;
         if (status_missing(&st))
                 row->keys[i] = value_none();
         if (st) {
@@ -116,15 +119,19 @@ Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Va
 static Status order_by_index(Env *env, const Term *term, const Val *source, Val *ret)
 {
         bool present;
+        Val option;
+        Bytes name;
         if (source->kind != VAL_TABLE && source->kind != VAL_TABLE_SLICE)
                 return fail(env, term, ERR_LOGIC,
                             "Indexed order_by can only be performed on a TABLE or TABLE_SLICE. Make sure order_by "
                             "comes before any "
                             "transformations (such as map) or filters.");
-        TRY(opt_index(env, term, source->table, &present));
+        TRY(opt_val(env, term, "index", &option, &present));
+        TRY(val_as_string(env, &option, &name));
         if (source->table->order)
                 return fail(env, slice_origin(source->term), ERR_LOGIC,
                             "Cannot perform multiple indexed ORDER_BYs on the same table.");
+        TRY(check_slice_index(env, term, source, name, "order by", "calling BETWEEN on"));
         const Term *index = term_opt(term, "index");
         TableVal *slice = arena_alloc(env->arena, sizeof *slice);
         *slice = *source->table;
@@ -147,8 +154,9 @@ static Status term_order_by(Env *env, const Term *term, Val *ret)
         Val source, index;
         bool has_index, empty;
         TRY(args_begin(env, term, &args));
+        TRY(args_first(&args));
         if (term->has_args_splice)
-                return fail(env, term, ERR_LOGIC, "r.args is not supported in an order_by command yet.");
+                return fail(env, term, ERR_LOGIC, "r.args is not supported in an order_by or union command yet.");
         size_t spec_count = args.count - 1;
         SortSpec *specs = arena_array(env->arena, SortSpec, spec_count);
         for (size_t i = 0; i < spec_count; i++) {

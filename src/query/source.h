@@ -55,7 +55,8 @@ typedef enum RowEffect {
 typedef struct RowOutcome {
         RowEffect effect;
         Value old_row, new_row; /* with want_rows: V_NULL or the row, in the arena given; else V_NONE */
-        Status error;           /* of ROW_FAILED: why this row did not change; owned by the receiver */
+        Status error;           /* of ROW_FAILED: why this row did not change; owned by the receiver,
+                                   who zeroed the outcomes before and frees it even when longjmped past */
         bool bad_key;           /* of ROW_FAILED: keys[i] cannot be a key; `change` was not called */
 } RowOutcome;
 /* What write() holds (a snapshot, a table's writer lock) while it allocates or runs `change`, for a caller who may be

@@ -39,7 +39,7 @@ Status stream_check_finite(Stream *stream, Env *env)
 {
         if (!stream->infinite)
                 return ST_OK;
-        return fail(env, stream->term, ERR_LOGIC,
+        return fail(env, stream->infinite, ERR_LOGIC,
                     "Cannot use an infinite stream with an aggregation function (`reduce`, `count`, etc.) or coerce it "
                     "to an "
                     "array.");
@@ -81,10 +81,11 @@ Status stream_to_array(Stream *stream, Env *env, Arena *out, Value *ret)
 {
         ValueVec rows = {0};
         const Term *at = env->current ? env->current : stream->term;
+        const Term *at_size = stream->is_array ? at : NULL; /* RethinkDB says of a stream only that it is too long */
         TRY(stream_check_finite(stream, env));
         for (bool end = false; !end;) {
                 TRY(next_inside(stream, env, out, &rows, &end));
-                TRY(check_array_size(env, at, rows.count));
+                TRY(check_array_size(env, at_size, rows.count));
         }
         *ret = value_array(rows.items, rows.count);
         return check_depth(env, at, *ret);

@@ -178,24 +178,12 @@ static Status term_part(Env *env, const Term *term, Val *ret)
         return ST_OK;
 }
 
-static Status args_int32(Args *args, size_t i, double *ret)
-{
-        Env *env = args->env;
-        Val val;
-        int64_t n;
-        TRY(args_val(args, i, &val));
-        TRY(val_as_int(env, &val, &n));
-        if (n != (int32_t)n)
-                return fail(env, val.term, ERR_LOGIC, "Integer too large: %" PRId64, n);
-        *ret = (double)n;
-        return ST_OK;
-}
-
 /* time(year, month, day[, hours, minutes, seconds], timezone) */
 static Status term_time(Env *env, const Term *term, Val *ret)
 {
         Args args;
-        double year, month, day, hours = 0, minutes = 0, seconds = 0;
+        int32_t year, month, day, hours = 0, minutes = 0;
+        double seconds = 0;
         Bytes zone;
         TRY(args_begin(env, term, &args));
         if (args.count != 4 && args.count != 7)

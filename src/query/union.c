@@ -192,7 +192,8 @@ static Status union_ordered(Env *env, const Term *term, const Term *order, Strea
                 self->sources[i].keys = arena_array(env->arena, Value, self->spec_count);
                 self->sources[i].before = arena_array(env->arena, Value, self->spec_count);
                 self->stream.is_array &= sources[i]->is_array;
-                self->stream.infinite |= sources[i]->infinite;
+                if (sources[i]->infinite)
+                        self->stream.infinite = term;
         }
         return val_of_stream(env, term, &self->stream, ret);
 }
@@ -207,7 +208,7 @@ Status term_union(Env *env, const Term *term, Val *ret)
         for (size_t i = 0; i < args.count; i++) {
                 TRY(args_stream(&args, i, &sources[i]));
                 is_array &= sources[i]->is_array;
-                infinite |= sources[i]->infinite;
+                infinite |= sources[i]->infinite != NULL;
                 ordered &= sources[i]->ordered;
         }
         bool in_turn = is_array;
@@ -221,7 +222,7 @@ Status term_union(Env *env, const Term *term, Val *ret)
                                 .term = term,
                                 .ordered = ordered && in_turn,
                                 .is_array = is_array,
-                                .infinite = infinite};
+                                .infinite = infinite ? term : NULL};
         self->count = args.count;
         self->sources = sources;
         self->in_turn = in_turn;

@@ -1,8 +1,10 @@
 /* val.c - runtime values: their names and conversions, with RethinkDB's messages. */
+#include <inttypes.h>
 #include <math.h>
 
 #include "query/env_int.h"
 #include "value/json.h"
+#include "value/key.h"
 
 /* --- names --- */
 
@@ -157,6 +159,16 @@ Status val_as_int(Env *env, const Val *val, int64_t *ret)
         return expect_int(env, val->term, v, ret);
 }
 
+Status val_as_int32(Env *env, const Val *val, int32_t *ret)
+{
+        int64_t n;
+        TRY(val_as_int(env, val, &n));
+        if (n != (int32_t)n)
+                return fail(env, val->term, ERR_LOGIC, "Integer too large: %" PRId64, n);
+        *ret = (int32_t)n;
+        return ST_OK;
+}
+
 Status val_as_string(Env *env, const Val *val, Bytes *ret)
 {
         Value v;
@@ -223,18 +235,42 @@ Status val_as_row(Env *env, const Val *val)
         return val->kind == VAL_ROW ? ST_OK : fail_kind(env, val, "SINGLE_SELECTION");
 }
 
+static Status check_bound(Env *env, Value bound)
+{
+        Bytes key;
+        Status st = ST_OK;
+        if (value_is(bound, V_OBJECT) || value_is(bound, V_NULL) || value_is(bound, V_ARRAY))
+                st = key_encode_primary(bound, env->arena, &key);
+        return fail_at(env, env->current, st);
+}
+
+/* Bounds that no key could have are wrong when rows are asked for, unless there can be none between them. */
+static Status check_bounds(Env *env, const TableVal *table)
+{
+        const KeyBounds *bounds = &table->bounds;
+        if (!table->has_bounds)
+                return ST_OK;
+        int order = value_compare(bounds->low, bounds->high);
+        if (order > 0 || (order == 0 && (bounds->low_type == BOUND_OPEN || bounds->high_type == BOUND_OPEN)))
+                return ST_OK;
+        TRY(check_bound(env, bounds->low));
+        return check_bound(env, bounds->high);
+}
+
 Status val_as_stream(Env *env, const Val *val, Stream **ret)
 {
         switch (val->kind) {
         case VAL_STREAM: *ret = val->stream; return ST_OK;
-        case VAL_TABLE:
-        case VAL_TABLE_SLICE: *ret = stream_of_table(env, val->term, val->table); return ST_OK;
+        case VAL_TABLE: *ret = stream_of_table(env, val->term, val->table); return ST_OK;
+        case VAL_TABLE_SLICE:
+                TRY(check_bounds(env, val->table));
+                *ret = stream_of_table(env, val->term, val->table);
+                return ST_OK;
         case VAL_ARRAY_SELECTION:
                 *ret = stream_of_array(env, val->term, val->datum);
                 (*ret)->table = val->table;
                 return ST_OK;
         case VAL_DATUM:
-        case VAL_ROW:
                 if (!value_is(val->datum, V_ARRAY))
                         return fail(env, env->current, type_code(val->datum), "Cannot convert %s to SEQUENCE",
                                     value_type_name(val->datum));
@@ -242,7 +278,7 @@ Status val_as_stream(Env *env, const Val *val, Stream **ret)
                 return ST_OK;
         case VAL_GROUPED:
                 if (groups_lazy(val->groups))
-                        return fail(env, env->current, ERR_LOGIC,
+                        return fail(env, val->term, ERR_LOGIC,
                                     "Cannot treat the output of `group` as a stream (did you mean to `ungroup`?).");
                 return fail_kind(env, val, "SEQUENCE");
         default: return fail_kind(env, val, "SEQUENCE");
@@ -276,8 +312,7 @@ bool val_is_sequence(const Val *val)
         case VAL_TABLE:
         case VAL_TABLE_SLICE:
         case VAL_ARRAY_SELECTION: return true;
-        case VAL_DATUM:
-        case VAL_ROW: return value_is(val->datum, V_ARRAY);
+        case VAL_DATUM: return value_is(val->datum, V_ARRAY);
         default: return false;
         }
 }

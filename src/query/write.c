@@ -3,14 +3,21 @@
  * Each makes batches of keys for TableSource.write and a RowChange that says what becomes of a row, and merges the
  * outcomes into the statistics object that RethinkDB answers with. What outlives a batch (changes, generated keys, the
  * first error) is copied to the arena of the term's result; the rest goes with the batch. */
+#include <math.h>
 #include <stdio.h>
 
-#include "query/query_int.h"
+#include "query/env_int.h"
+#include "value/json.h"
 
 #define WRITE_ROWS 256 /* rows per call of TableSource.write */
 
 typedef enum ReturnChanges { CHANGES_NO, CHANGES_YES, CHANGES_ALWAYS } ReturnChanges;
 typedef enum Conflict { CONFLICT_ERROR, CONFLICT_REPLACE, CONFLICT_UPDATE, CONFLICT_FUNCTION } Conflict;
+
+typedef struct Outcomes { /* of one batch: their errors are freed whatever happens */
+        RowOutcome *items;
+        size_t count;
+} Outcomes;
 
 typedef struct Write {
         Env *env;
@@ -19,15 +26,18 @@ typedef struct Write {
         Arena *keep; /* of the result */
         WriteOptions options;
         WriteGuard guard;
+        Outcomes outcomes;
         RowChange change;
         ReturnChanges return_changes;
         /* what change_* needs */
         Func *func;             /* update, replace, conflict; NULL: `expression` or, if that is NULL too, `constant` */
         const Term *expression; /* update: evaluated for each row */
         Value constant;
+        bool evaluated_first; /* a replacement that is not deterministic: see check_replacement() */
         Conflict conflict;
         const Value *docs;   /* insert: the batch's documents */
         const Value *keys;   /* their keys */
+        bool one_row;        /* what has no possible key fails the query and not a row */
         bool duplicate_told; /* the text of one conflict is enough unless all are returned */
         /* statistics */
         bool ran;                           /* at least one batch */
@@ -69,7 +79,8 @@ static Status parse_return_changes(Env *env, const Term *term, ReturnChanges *re
         Value datum;
         bool present;
         *ret = CHANGES_NO;
-        if (term_opt(term, "return_vals"))
+        TRY(opt_val(env, term, "return_vals", &val, &present));
+        if (present)
                 return fail(env, term, ERR_LOGIC,
                             "Error: encountered obsolete optarg `return_vals`.  Use `return_changes` instead.");
         TRY(opt_val(env, term, "return_changes", &val, &present));
@@ -100,13 +111,6 @@ static Status parse_conflict(Write *w)
         if (val.kind == VAL_FUNC) {
                 w->conflict = CONFLICT_FUNCTION;
                 w->func = val.func;
-                if (!func_is_deterministic(val.func))
-                        return fail(w->env, w->term, ERR_LOGIC,
-                                    "The conflict function passed to `insert` must be deterministic.");
-                int arity = func_arity(val.func);
-                if (arity != 0 && arity != 3)
-                        return fail(w->env, w->term, ERR_LOGIC,
-                                    "The conflict function passed to `insert` should expect 3 arguments.");
                 return ST_OK;
         }
         TRY(val_as_string(w->env, &val, &text));
@@ -119,6 +123,19 @@ static Status parse_conflict(Write *w)
         return fail(w->env, val.term, ERR_LOGIC,
                     "Conflict option `%.*s` unrecognized (options are \"error\", \"replace\" and \"update\").",
                     (int)text.size, (const char *)text.data);
+}
+
+static Status check_conflict_function(const Write *w)
+{
+        if (w->conflict != CONFLICT_FUNCTION)
+                return ST_OK;
+        if (!func_is_deterministic(w->func))
+                return fail(w->env, w->term, ERR_LOGIC,
+                            "The conflict function passed to `insert` must be deterministic.");
+        int arity = func_arity(w->func);
+        if (arity == 0 || arity == 3)
+                return ST_OK;
+        return fail(w->env, w->term, ERR_LOGIC, "The conflict function passed to `insert` should expect 3 arguments.");
 }
 
 static void write_start(Write *w, Env *env, const Term *term)
@@ -176,13 +193,31 @@ static Status change_delete(void *ctx, size_t index, Value old_row, Arena *arena
         return ST_OK;
 }
 
+/* RethinkDB evaluates a function that is not deterministic before it writes, and inserts what came out: so a result
+ * that could not be inserted is refused in an insert's words, and null deletes nothing. */
+static Status check_replacement(Write *w, size_t index, Value old_row, Value row, Arena *arena)
+{
+        if (likely(!w->evaluated_first))
+                return ST_OK;
+        if (!value_is_object(row))
+                return status_new(value_is(row, V_NULL) ? ERR_NON_EXISTENCE : ERR_LOGIC,
+                                  "Expected type OBJECT but found %s.", value_type_name(row));
+        Bytes pk = w->table->info->primary_key;
+        Value key = value_get(row, pk);
+        if (!value_is(old_row, V_NULL) || value_is(key, V_NONE) || value_equal(key, w->keys[index]))
+                return ST_OK;
+        Bytes text = json_pretty_text(row, arena);
+        return status_new(ERR_LOGIC, "Primary key `%.*s` cannot be changed (`null` -> `%.*s`).", (int)pk.size,
+                          (const char *)pk.data, (int)text.size, (const char *)text.data);
+}
+
 static Status change_replace(void *ctx, size_t index, Value old_row, Arena *arena, Value *ret)
 {
         Write *w = ctx;
-        if (w->func)
-                return call_for_row(w, &old_row, 1, false, arena, ret);
         *ret = w->constant;
-        return ST_OK;
+        if (w->func)
+                TRY(call_for_row(w, &old_row, 1, false, arena, ret));
+        return check_replacement(w, index, old_row, *ret, arena);
 }
 
 static Status change_update(void *ctx, size_t index, Value old_row, Arena *arena, Value *ret)
@@ -191,10 +226,14 @@ static Status change_update(void *ctx, size_t index, Value old_row, Arena *arena
         Value with = w->constant;
         *ret = old_row;
         if (value_is(old_row, V_NULL))
-                return ST_OK;
+                return check_replacement(w, index, old_row, old_row, arena);
         if (w->func || w->expression)
                 TRY(call_for_row(w, &old_row, 1, true, arena, &with));
-        return value_is(with, V_NULL) ? ST_OK : merge_rows(w, old_row, with, arena, ret);
+        if (unlikely(value_is_object(with) && value_type(with) != V_OBJECT))
+                return status_new(ERR_LOGIC, "Cannot merge objects of type `%s`.", value_type_name(with));
+        if (!value_is(with, V_NULL))
+                TRY(merge_rows(w, old_row, with, arena, ret));
+        return check_replacement(w, index, old_row, *ret, arena);
 }
 
 static Status duplicate(Write *w, Value old_row, Value new_row, Arena *arena)
@@ -284,8 +323,6 @@ static void note_outcomes(Write *w, RowOutcome *outcomes, size_t count)
         if (w->return_changes != CHANGES_NO)
                 for (size_t i = 0; i < count; i++)
                         note_change(w, &outcomes[i], outcomes[i].error ? status_message(outcomes[i].error) : NULL);
-        for (size_t i = 0; i < count; i++)
-                outcomes[i].error = status_free(outcomes[i].error);
 }
 
 static void close_guard(void *what)
@@ -295,16 +332,35 @@ static void close_guard(void *what)
                 guard->undo(guard);
 }
 
-/* insert_batch() gave what is no object a key that cannot be one: the error is another. */
-static void name_odd_documents(Write *w, RowOutcome *outcomes, size_t count)
+/* insert_batch() gave what is no object, or none that a key can be added to, a key that cannot be one: the error is
+ * another. */
+static void name_odd_documents(Write *w, RowOutcome *outcomes, size_t count, Arena *arena)
 {
         for (size_t i = 0; i < count; i++) {
-                if (likely(!outcomes[i].bad_key) || value_is_object(w->docs[i]))
+                if (likely(!outcomes[i].bad_key))
                         continue;
-                status_ignore(outcomes[i].error);
+                Value doc = w->docs[i];
+                Bytes pk = w->table->info->primary_key;
+                if (value_is_object(doc) && !value_is(value_get(doc, pk), V_NONE))
+                        continue;
+                outcomes[i].error = status_free(outcomes[i].error);
+                if (!value_is_object(doc)) {
+                        outcomes[i].error =
+                                status_new(ERR_LOGIC, "Expected type OBJECT but found %s.", value_type_name(doc));
+                        continue;
+                }
+                Bytes text = json_pretty_text(doc, arena);
                 outcomes[i].error =
-                        status_new(ERR_LOGIC, "Expected type OBJECT but found %s.", value_type_name(w->docs[i]));
+                        status_new(ERR_LOGIC, "Inserted object must have primary key `%.*s`:\n%.*s", (int)pk.size,
+                                   (const char *)pk.data, (int)text.size, (const char *)text.data);
         }
+}
+
+static void free_outcomes(void *what)
+{
+        Outcomes *outcomes = what;
+        for (size_t i = 0; i < outcomes->count; i++)
+                outcomes->items[i].error = status_free(outcomes->items[i].error);
 }
 
 /* Writes one batch; `arena` is the batch's. */
@@ -317,23 +373,25 @@ static Status write_batch(Write *w, const Value *keys, size_t count, Arena *aren
         w->options.want_rows = w->return_changes != CHANGES_NO;
         w->options.guard = &w->guard;
         w->guard = (WriteGuard){0};
-        Deferred *deferred = env_defer(env, close_guard, &w->guard);
         for (size_t i = 0; i < count; i++)
                 outcomes[i] = (RowOutcome){0};
+        w->outcomes = (Outcomes){outcomes, count};
+        Deferred *told = env_defer(env, free_outcomes, &w->outcomes);
+        Deferred *deferred = env_defer(env, close_guard, &w->guard);
         Status st =
                 env->source->write(w->table->ref, keys, count, w->change, w, &w->options, arena, outcomes, &position);
         env_undefer(env, deferred);
         env->durable_position = MAX(env->durable_position, position);
         env_wrote(env, w->table->ref);
-        if (unlikely(st != ST_OK)) {
-                for (size_t i = 0; i < count; i++)
-                        outcomes[i].error = status_free(outcomes[i].error);
-                return fail_at(env, w->term, st);
+        if (unlikely(!st && w->one_row && outcomes[0].bad_key))
+                st = take(outcomes[0].error);
+        if (likely(!st)) {
+                if (w->docs)
+                        name_odd_documents(w, outcomes, count, arena);
+                note_outcomes(w, outcomes, count);
         }
-        if (w->docs)
-                name_odd_documents(w, outcomes, count);
-        note_outcomes(w, outcomes, count);
-        return ST_OK;
+        env_undefer(env, told);
+        return fail_at(env, w->term, st);
 }
 
 static Value warnings(Write *w)
@@ -413,9 +471,7 @@ static Value object_with(Value object, Bytes key, Value value, Arena *arena)
         }
         if (!placed)
                 fields[n++] = (Field){key, value};
-        Value whole = value_object_sorted(fields, n);
-        whole.type = object.type; /* a pseudo-type stays one */
-        return whole;
+        return value_object_sorted(fields, n);
 }
 
 /* A document's key; a missing one is generated. */
@@ -425,6 +481,10 @@ static Status document_key(Write *w, Value *doc, Arena *arena, Value *ret_key)
         *ret_key = value_get(*doc, pk);
         if (likely(!value_is(*ret_key, V_NONE)))
                 return ST_OK;
+        if (unlikely(value_type(*doc) != V_OBJECT)) { /* a time with one more field is none: see name_odd_documents */
+                *ret_key = value_null();
+                return ST_OK;
+        }
         TRY(uuid_value(w->env, w->keep, ret_key));
         *doc = object_with(*doc, pk, *ret_key, arena);
         if (w->generated.count < w->env->array_limit)
@@ -469,6 +529,7 @@ static Status insert_array(Write *w, Value array)
 
 static Status insert_stream(Write *w, Stream *stream)
 {
+        TRY(stream_check_finite(stream, w->env));
         Scratch *scratch _cleanup_(scratch_putp) = scratch_get(w->env);
         for (bool end = false; !end;) {
                 ValueVec batch = {0};
@@ -493,6 +554,7 @@ static Status term_insert(Env *env, const Term *term, Val *ret)
         TRY(parse_return_changes(env, term, &w->return_changes));
         TRY(parse_conflict(w));
         TRY(parse_durability(env, term, &w->options.durability));
+        TRY(check_conflict_function(w));
         w->change = change_insert;
         w->options.quick = w->conflict != CONFLICT_FUNCTION;
         TRY(args_val(&args, 1, &rows));
@@ -516,6 +578,7 @@ static Status write_row(Write *w, const Val *row)
         w->table = row->table;
         Value *key = arena_alloc(w->env->arena, sizeof *key);
         *key = row->key;
+        w->one_row = true;
         return write_batch(w, key, 1, w->env->arena);
 }
 
@@ -536,6 +599,16 @@ static Status write_selection(Write *w, const Val *selection)
                         TRY(write_batch(w, batch.items, batch.count, &scratch->arena));
                 arena_reset(&scratch->arena);
         }
+        return ST_OK;
+}
+
+/* The target is evaluated before all options. What get() finds is not read: the write does that. */
+static Status target_first(Args *args)
+{
+        if (args->has_arg0 || args->terms[0]->type != TERM_GET)
+                return args_first(args);
+        TRY(get_unread(args->env, args->terms[0], &args->arg0));
+        args->has_arg0 = true;
         return ST_OK;
 }
 
@@ -596,7 +669,8 @@ static Status parse_change(Write *w, Args *args)
                 TRY(val_as_bool(env, &val, &non_atomic));
         TRY(parse_return_changes(env, w->term, &w->return_changes));
         TRY(parse_durability(env, w->term, &w->options.durability));
-        if (!non_atomic && (args->terms[1]->tree_flags & TF_NONDETERMINISTIC))
+        w->evaluated_first = (args->terms[1]->tree_flags & TF_NONDETERMINISTIC) != 0;
+        if (!non_atomic && w->evaluated_first)
                 return fail(env, w->term, ERR_LOGIC,
                             "Could not prove argument deterministic.  Maybe you want to use the non_atomic flag?");
         return ST_OK;
@@ -608,6 +682,7 @@ static Status term_update(Env *env, const Term *term, Val *ret)
         Write *w = arena_alloc(env->arena, sizeof *w);
         write_start(w, env, term);
         TRY(args_begin(env, term, &args));
+        TRY(target_first(&args));
         TRY(parse_change(w, &args));
         TRY(parse_update(w, &args));
         w->change = change_update;
@@ -620,6 +695,7 @@ static Status term_replace(Env *env, const Term *term, Val *ret)
         Write *w = arena_alloc(env->arena, sizeof *w);
         write_start(w, env, term);
         TRY(args_begin(env, term, &args));
+        TRY(target_first(&args));
         TRY(parse_change(w, &args));
         TRY(parse_replacement(w, &args));
         w->change = change_replace;
@@ -632,6 +708,7 @@ static Status term_delete(Env *env, const Term *term, Val *ret)
         Write *w = arena_alloc(env->arena, sizeof *w);
         write_start(w, env, term);
         TRY(args_begin(env, term, &args));
+        TRY(target_first(&args));
         TRY(parse_return_changes(env, term, &w->return_changes));
         TRY(parse_durability(env, term, &w->options.durability));
         w->change = change_delete;
@@ -727,7 +804,10 @@ static Status add_statistic(ForEach *f, Env *env, const Term *at, Bytes key, Val
                 return ST_OK;
         }
         if (!s->is_array && value_is(s->value, V_NUMBER) && value_is(value, V_NUMBER)) {
-                s->value.number += value.number;
+                double sum = s->value.number + value.number;
+                if (!isfinite(sum))
+                        return fail(env, at, ERR_LOGIC, NOT_WRITES "  Non-finite number: %.20g", sum);
+                s->value = value_number(sum);
                 return ST_OK;
         }
         if (!s->is_array && value_is(s->value, V_STRING) && value_is(value, V_STRING))
@@ -739,10 +819,16 @@ static Status add_statistic(ForEach *f, Env *env, const Term *at, Bytes key, Val
                     value_type_name(value));
 }
 
+/* As everywhere, a wrong type is a missing value if it is null. */
+static StatusCode not_writes_code(Value v)
+{
+        return value_is(v, V_NULL) ? ERR_NON_EXISTENCE : ERR_LOGIC;
+}
+
 static Status add_statistics(ForEach *f, Env *env, const Term *at, Value object)
 {
         if (!value_is_object(object))
-                return fail(env, at, ERR_LOGIC, NOT_WRITES "  Expected type OBJECT but found %s.",
+                return fail(env, at, not_writes_code(object), NOT_WRITES "  Expected type OBJECT but found %s.",
                             value_type_name(object));
         for (size_t i = 0; i < value_count(object); i++) {
                 Bytes key;
@@ -766,7 +852,7 @@ static Status add_row(ForEach *f, Env *env, Value row)
         if (value_is_object(datum))
                 return add_statistics(f, env, val.term, datum);
         if (!value_is(datum, V_ARRAY))
-                return fail(env, val.term, ERR_LOGIC, NOT_WRITES "  Expected type ARRAY but found %s.",
+                return fail(env, val.term, not_writes_code(datum), NOT_WRITES "  Expected type ARRAY but found %s.",
                             value_type_name(datum));
         for (size_t i = 0; i < value_count(datum); i++)
                 TRY(add_statistics(f, env, val.term, value_at(datum, i)));
@@ -777,30 +863,39 @@ static Status for_each_row(void *ctx, Env *env, Value row, bool *ret_stop)
 {
         uint64_t views = env->view_serial;
         EnvMark mark = env_mark(env);
+        ArenaMark memory = arena_mark(env->arena);
         TRY(add_row(ctx, env, row));
         env_unwind(env, mark); /* scans, before their views; the statistics are copied, so nothing of the row is left */
         env_close_views(env, views);
+        arena_rewind(env->arena, memory);
         return ST_OK;
+}
+
+/* Among the writes' own warnings, if it is not one of them. */
+static void warn_of_cut(ForEach *f, Env *env)
+{
+        Bytes name = BYTES_STR("warnings");
+        Value warning = value_str(arena_printf(f->keep, "Too many changes, array truncated to %zu.", env->array_limit));
+        Statistic *there = find_statistic(f, name);
+        if (!there) {
+                new_statistic(f, env, name, value_array(NULL, 0));
+                there = &f->fields[f->count - 1];
+        }
+        for (size_t i = 0; i < there->array.count; i++)
+                if (value_equal(there->array.items[i], warning))
+                        return;
+        array_add(&there->array, warning);
 }
 
 static Value sum_of(ForEach *f, Env *env)
 {
         ObjectBuilder object;
-        object_init(&object, f->keep, f->count + 1);
+        if (f->changes_cut)
+                warn_of_cut(f, env);
+        object_init(&object, f->keep, f->count);
         for (size_t i = 0; i < f->count; i++) {
                 Statistic *s = &f->fields[i];
                 object_add(&object, s->key, s->is_array ? array_take(&s->array) : s->value);
-        }
-        if (f->changes_cut) {
-                Statistic *there = find_statistic(f, BYTES_STR("warnings"));
-                ArrayBuilder list;
-                array_init(&list, f->keep, 2);
-                Value more =
-                        value_str(arena_printf(f->keep, "Too many changes, array truncated to %zu.", env->array_limit));
-                for (size_t i = 0; there && i < there->array.count; i++)
-                        array_add(&list, there->array.items[i]);
-                array_add(&list, more);
-                object_add_str(&object, "warnings", array_take(&list));
         }
         return object_take(&object);
 }
@@ -815,6 +910,7 @@ static Status term_for_each(Env *env, const Term *term, Val *ret)
         TRY(args_func(&args, 1, SHORTCUT_CONSTANT, &f->func));
         f->term = term;
         f->keep = env->arena;
+        TRY(stream_check_finite(stream, env));
         TRY(stream_each(stream, env, for_each_row, f));
         *ret = val_datum(term, sum_of(f, env));
         return ST_OK;

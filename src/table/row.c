@@ -70,6 +70,11 @@ Status row_check(const TableInfo *info, Bytes key_bytes, Value old_row, Value ne
                 Bytes text = json_pretty_text(new_row, arena);
                 return status_new(ERR_LOGIC, "Inserted object must have primary key `%.*s`:\n%.*s", S(pk), S(text));
         }
+        if (unlikely(value_type(new_row) != V_OBJECT)) { /* a time whose own field is the primary key */
+                Bytes text = json_pretty_text(new_row, arena);
+                return status_new(ERR_LOGIC, "Inserted value must be an OBJECT (got %s):\n%.*s",
+                                  value_type_name(new_row), S(text));
+        }
         if (value_is(old_row, V_NULL)) {
                 TRY(key_encode_primary(key, arena, &new_key));
                 if (unlikely(!bytes_equal(new_key, key_bytes)))

@@ -119,6 +119,13 @@ static void test_insert(void **state)
                 "LOGIC Invalid return_changes value `never` (options are `true`, `false`, and `'always'`.) at []");
         answers("[56,[[14,[\"test\"]],{}]]", "LOGIC Expected type TABLE but found DATABASE:\ndb(\"test\") at [0]");
         answers(INSERT("\"x\""), "LOGIC Cannot convert STRING to SEQUENCE at []");
+        /* A time is an object, but none that a key can be added to. */
+        answers("[34,[" INSERT("[99,[\"2020-01-01T00:00:00Z\"]]") ",\"first_error\"]]", "{" STATS(0, 1, 0, 0, 0, 0));
+        answers("[170,[" INSERT("[99,[\"2020-01-01T00:00:00Z\"]]") ",\"first_error\"]]",
+                "\"Inserted object must have primary key `id`:\\n{\\n\\t\\\"$reql_type$\\\":\\t\\\"TIME\\\",\\n\\t"
+                "\\\"epoch_time\\\":\\t1577836800,\\n\\t\\\"timezone\\\":\\t\\\"+00:00\\\"\\n}\"");
+        run(&s, "[60,[[14,[\"test\"]],\"by_time\"],{\"primary_key\":\"epoch_time\"}]");
+        answers("[170,[[56,[[15,[[14,[\"test\"]],\"by_time\"]],[101,[5]]]],\"errors\"]]", "1");
         stop(&s);
 }
 
@@ -287,6 +294,119 @@ static void test_for_each(void **state)
                                                           "Expected type ARRAY but found NUMBER. at [1,1]");
         answers("[68,[[2,[1]],[69,[[2,[1]]," T "]]]]",
                 "LOGIC FOR_EACH expects one or more basic write queries. at [1,1]");
+        answers("[68,[[2,[1]],[69,[[2,[1]],null]]]]",
+                "NON_EXISTENCE FOR_EACH expects one or more basic write queries.  Expected type ARRAY but found NULL. "
+                "at [1,1]");
+        answers("[68,[[2,[1]],[69,[[2,[1]],[2,[null]]]]]]",
+                "NON_EXISTENCE FOR_EACH expects one or more basic write queries.  Expected type OBJECT but found "
+                "NULL. at [1,1]");
+        answers("[68,[[2,[1,2]],[69,[[2,[1]],{\"a\":1e308}]]]]",
+                "LOGIC FOR_EACH expects one or more basic write queries.  Non-finite number: inf at [1,1]");
+        /* The writes' own warnings stay; the sum's is not told twice. */
+        assert_string_equal(run_with(&s,
+                                     "[170,[[68,[[2,[1,2]],[69,[[2,[1]],[56,[" T
+                                     ",[2,[{},{}]]],{\"return_changes\":true}]]]]],"
+                                     "\"warnings\"]]",
+                                     "{\"array_limit\":3}"),
+                            "[\"Too many changes, array truncated to 3.\"]");
+        assert_string_equal(
+                run_with(&s,
+                         "[170,[[68,[[173,[2]],[69,[[2,[1]],[56,[" T ",[38,[[173,[5]],[69,[[2,[2]],{\"z\":1}]]]]],{"
+                         "\"return_changes\":true}]]]]],\"warnings\"]]",
+                         "{\"array_limit\":4}"),
+                "[\"Too many changes, array truncated to 4.\",\"Too many generated keys (5), array truncated to 4.\","
+                "\"Too many changes, array truncated to 4.\",\"Too many generated keys (5), array truncated to 4.\"]");
+        stop(&s);
+}
+
+/* RethinkDB evaluates a term's first argument before its options, whatever the term. */
+static void test_first_argument_first(void **state)
+{
+        Session s;
+        start(&s);
+        make(&s);
+        answers("[53,[[15,[[14,[\"test\"]],\"none\"]],{}],{\"durability\":\"bad\"}]",
+                "OP_FAILED Table `test.none` does not exist. at [0]");
+        answers("[54,[[12,[\"x\"]]],{\"durability\":\"bad\"}]", "USER x at [0]");
+        answers("[55,[[12,[\"x\"]],[151,[]]]]", "USER x at [0]");
+        answers("[60,[[12,[\"x\"]]],{\"shards\":0}]", "USER x at [0]");
+        answers("[41,[[12,[\"x\"]],[12,[\"y\"]]]]", "USER x at [0]");
+        answers("[81,[[12,[\"x\"]],-1]]", "USER x at [0]");
+        answers("[15,[[14,[\"test\"]],1],{\"read_mode\":\"x\"}]",
+                "LOGIC Read mode `x` unrecognized (options are \"majority\", \"single\", and \"outdated\"). at []");
+        answers("[15,[[14,[\"test\"]],1],{\"read_mode\":\"_debug_direct\"}]",
+                "LOGIC Expected type STRING but found NUMBER. at [1]");
+        answers("[78,[" T ",[12,[\"x\"]]],{\"index\":1}]",
+                "LOGIC Expected type STRING but found NUMBER. at [\"index\"]");
+        answers(INSERT_O("{\"id\":1}", "\"conflict\":[69,[[2,[1,2]],1]],\"durability\":\"x\""),
+                "LOGIC Durability option `x` unrecognized (options are \"hard\" and \"soft\"). at [\"durability\"]");
+        answers(INSERT_O("{}", "\"upsert\":true"), "COMPILE Unrecognized optional argument `upsert`. at [\"upsert\"]");
+        stop(&s);
+}
+
+/* A row is read, and its key looked at, by whoever asks for it. */
+static void test_keys_that_cannot_be(void **state)
+{
+#define NO_KEY(type, text)                                                                                             \
+        " Primary keys must be either a number, string, bool, pseudotype or array (got type " type "):\n" text " at "  \
+        "[]"
+        Session s;
+        start(&s);
+        make(&s);
+        answers("[53,[[16,[" T ",{}]],{\"a\":1}]]", "LOGIC" NO_KEY("OBJECT", "{}"));
+        answers("[54,[[16,[" T ",null]]]]", "NON_EXISTENCE" NO_KEY("NULL", "null"));
+        answers("[170,[[16,[" T ",null]],\"a\"]]", "NON_EXISTENCE" NO_KEY("NULL", "null"));
+        answers("[92,[[16,[" T ",null]],7]]", "7");
+        answers("[66,[[16,[" T ",null]],7]]",
+                "NON_EXISTENCE Primary keys must be either a number, string, bool, pseudotype "
+                "or array (got type NULL):\nnull at [0]");
+        answers("[43,[[182,[" T ",5,{}]]]]", "LOGIC" NO_KEY("OBJECT", "{}"));
+        answers("[43,[[182,[" T ",{},5]]]]", "0"); /* nothing lies between them */
+        answers("[52,[[182,[" T ",5,{}]]]]", "\"TABLE_SLICE\"");
+        answers("[52,[[78,[" T ",{}]]]]", "LOGIC"
+                                          " Primary keys must be either a number, string, bool, pseudotype or "
+                                          "array (got type OBJECT):\n{} at [0]");
+        stop(&s);
+}
+
+/* What is not deterministic is evaluated before the write, which is an insert of what came out. */
+static void test_non_atomic(void **state)
+{
+        Session s;
+        start(&s);
+        make(&s);
+        run(&s, INSERT("{\"id\":1,\"a\":1}"));
+        answers("[53,[[16,[" T ",1]],{\"r\":[151,[5,6]]}]]",
+                "LOGIC Could not prove argument deterministic.  Maybe you want to use the non_atomic flag? at []");
+        answers("[53,[[16,[" T ",1]],{\"r\":[151,[5,6]]}],{\"non_atomic\":true,\"return_changes\":true}]",
+                "{\"changes\":[{\"new_val\":{\"a\":1,\"id\":1,\"r\":5},\"old_val\":{\"a\":1,\"id\":1}}]," STATS(
+                        0, 0, 0, 1, 0, 0));
+        answers("[170,[[53,[[16,[" T ",9]],{\"r\":[151,[]]}],{\"non_atomic\":true}],\"first_error\"]]",
+                "\"Expected type OBJECT but found NULL.\"");
+        answers("[170,[[55,[[16,[" T ",1]],[65,[[151,[]],null,1]]],{\"non_atomic\":true}],\"first_error\"]]",
+                "\"Expected type OBJECT but found NULL.\"");
+        answers("[170,[[55,[[16,[" T ",9]],{\"id\":[151,[3,4]]}],{\"non_atomic\":true}],\"first_error\"]]",
+                "\"Primary key `id` cannot be changed (`null` -> `{\\n\\t\\\"id\\\":\\t3\\n}`).\"");
+        answers("[55,[[16,[" T ",3]],{\"id\":[151,[3,4]]}],{\"non_atomic\":true}]", "{" STATS(0, 0, 1, 0, 0, 0));
+        answers("[170,[[53,[[16,[" T ",1]],[103,[]]]],\"first_error\"]]",
+                "\"Cannot merge objects of type `PTYPE<TIME>`.\"");
+        stop(&s);
+}
+
+/* A loop that reads what it writes must not pile up snapshots; for_each closes them row by row. */
+static void test_reading_and_writing_by_turns(void **state)
+{
+        Session s;
+        start(&s);
+        make(&s);
+        const char *write = "[56,[" T ",{\"id\":[10,[1]],\"n\":[43,[" T "]]}],{\"conflict\":\"replace\"}]";
+        char *term = test_malloc(1000);
+        snprintf(term, 1000, "[170,[[68,[[173,[1100]],[69,[[2,[1]],%s]]]],\"inserted\"]]", write);
+        answers(term, "1100");
+        snprintf(term, 1000, "[93,[[173,[1100]],[69,[[2,[1]],[17,[[170,[%s,\"errors\"]],1]]]]]]", write);
+        answers(term, "RESOURCE The query reads and writes table `t` by turns more than 1000 times: use for_each. at "
+                      "[1,1,0,0,1,\"n\",0]");
+        test_free(term);
         stop(&s);
 }
 
@@ -307,6 +427,8 @@ static void test_sync(void **state)
 }
 
 /* A query that runs out of memory inside an update gives the table back. */
+#define TEXT50 "a b c d e f g h i j k l m n o p q r s t u v w x y "
+
 static void test_out_of_memory_inside_an_update(void **state)
 {
         Session s;
@@ -321,6 +443,15 @@ static void test_out_of_memory_inside_an_update(void **state)
         assert_true(strncmp(text, "RESOURCE", 8) == 0 || strncmp(text, "?", 1) == 0);
         answers("[16,[" T ",1]]", "{\"id\":1}");
         answers("[53,[[16,[" T ",1]],{\"a\":1}]]", "{" STATS(0, 0, 0, 1, 0, 0));
+        /* The first row failed in its own way before. */
+        text = run(&s, "[53,[" T ",[69,[[2,[1]],[65,[[17,[[170,[[10,[1]],\"id\"]],1]],[12,[\"boo\"]],"
+                       "{\"x\":[51,[[173,[0,100000]],\"array\"]]}]]]]]]");
+        assert_true(strncmp(text, "RESOURCE", 8) == 0 || strncmp(text, "?", 1) == 0);
+        /* All rows have failed, and there is no room to tell. */
+        run(&s, "[68,[[173,[10,5000]],[69,[[2,[1]],[56,[" T ",{\"id\":[10,[1]],\"v\":[149,[\"" TEXT50 TEXT50 TEXT50
+                "\"]]}]]]]]]");
+        text = run(&s, "[53,[" T ",[12,[\"boo\"]]],{\"return_changes\":\"always\"}]");
+        assert_true(strncmp(text, "RESOURCE", 8) == 0 || strncmp(text, "?", 1) == 0);
         stop(&s);
 }
 
@@ -394,6 +525,13 @@ static void test_reconfigure(void **state)
                 "1");
         answers("[43,[[170,[[174,[" T "]],\"shards\"]]]]", "1");
         answers("[176,[" T "],{\"replicas\":1}]", "LOGIC Missing required argument `shards`. at []");
+        answers("[176,[],{\"shards\":1}]", "LOGIC `reconfigure` can only be called on a table or database. at []");
+        assert_string_equal(run_with(&s, "[177,[]]", "{\"db\":[14,[\"nope\"]]}"),
+                            "OP_FAILED Database `nope` does not exist. at []");
+        answers("[176,[" T "],{\"shards\":1,\"replicas\":-1}]",
+                "OP_FAILED Can't put 18446744073709551615 replicas on servers with the tag `default` because there are "
+                "only 1 servers with the tag `default`. It's impossible to have more replicas of the data than there "
+                "are servers. at []");
         answers("[176,[" T "],{\"shards\":1,\"replicas\":{\"default\":1}}]",
                 "LOGIC `primary_replica_tag` must be specified when `replicas` is an OBJECT. at [\"replicas\"]");
         answers("[176,[" T "],{\"shards\":1,\"replicas\":{\"default\":-3},\"primary_replica_tag\":\"default\"}]",
@@ -425,7 +563,8 @@ static void test_info(void **state)
         answers("[79,[1]]", "{\"type\":\"NUMBER\",\"value\":\"1\"}");
         answers("[79,[\"a\"]]", "{\"type\":\"STRING\",\"value\":\"\\\"a\\\"\"}");
         answers("[79,[null]]", "{\"type\":\"NULL\"}");
-        answers("[34,[[79,[[69,[[2,[1]],1]]]],\"source_code\"]]", "{\"type\":\"FUNCTION\"}");
+        answers("[79,[[69,[[2,[1,7]],1]]]]", "{\"source_code\":\"function (captures = [(no implicit)]) (args = [1, 7]) "
+                                             "...\",\"type\":\"FUNCTION\"}");
         stop(&s);
 }
 
@@ -462,6 +601,10 @@ int main(void)
                 cmocka_unit_test(test_update),
                 cmocka_unit_test(test_replace_and_delete),
                 cmocka_unit_test(test_for_each),
+                cmocka_unit_test(test_first_argument_first),
+                cmocka_unit_test(test_keys_that_cannot_be),
+                cmocka_unit_test(test_non_atomic),
+                cmocka_unit_test(test_reading_and_writing_by_turns),
                 cmocka_unit_test(test_sync),
                 cmocka_unit_test(test_out_of_memory_inside_an_update),
                 cmocka_unit_test(test_databases),

@@ -17,7 +17,6 @@
 typedef struct Plan { /* what is to become of one row */
         Bytes key;
         Bytes old_bytes, new_bytes; /* data NULL: no row */
-        Status error;
         RowEffect effect;
 } Plan;
 
@@ -100,16 +99,17 @@ static Value row_value(Bytes bytes)
 static Status plan_row(Write *w, Plan *plan, size_t index)
 {
         Value old_row = row_value(plan->old_bytes), new_row;
+        RowOutcome *outcome = &w->outcomes[index - w->first];
         bool had = plan->old_bytes.data != NULL;
         Status st = w->change(w->change_ctx, index, old_row, w->arena, &new_row);
         if (!st)
                 st = row_check(&w->table->info, plan->key, old_row, new_row, w->arena);
-        plan->error = NULL;
+        outcome->error = status_free(outcome->error); /* of the try before */
         plan->new_bytes = plan->old_bytes;
         if (unlikely(st != ST_OK)) {
                 if (fatal(st))
                         return st;
-                plan->error = st;
+                outcome->error = st; /* there at once: a later row may longjmp, and the caller frees the outcomes */
                 plan->effect = ROW_FAILED;
                 return ST_OK;
         }
@@ -151,14 +151,13 @@ static Value copied_row(const Write *w, Bytes bytes)
         return bytes.data ? value_decode(arena_dup(w->arena, bytes.data, bytes.size)) : value_null();
 }
 
-/* The outcome owns the error from here on. Old rows are copied: what they lie in goes with the snapshot or the commit.
+/* Old rows are copied: what they lie in goes with the snapshot or the commit.
  */
 static void tell_outcome(Write *w, size_t i)
 {
         Plan *plan = &w->plans[i];
         RowOutcome *outcome = &w->outcomes[i];
         outcome->effect = plan->effect;
-        outcome->error = take(plan->error);
         if (!w->options->want_rows)
                 return;
         outcome->old_row = copied_row(w, plan->old_bytes);
@@ -166,12 +165,12 @@ static void tell_outcome(Write *w, size_t i)
         outcome->new_row = is_old ? outcome->old_row : row_value(plan->new_bytes);
 }
 
-/* Nobody receives the outcomes of rows after a fatal error, so their errors end here. */
+/* After a fatal error nobody is told the outcomes of the rows that were still to come. */
 static void forget_errors(Write *w)
 {
         for (size_t i = 0; i < w->pending_count; i++) {
-                Plan *plan = &w->plans[w->pending[i]];
-                plan->error = status_free(plan->error);
+                RowOutcome *outcome = &w->outcomes[w->pending[i]];
+                outcome->error = status_free(outcome->error);
         }
 }
 
