@@ -1,0 +1,194 @@
+/* flush.c - the dirty nodes of a root to the file, and the walk that checks everything. */
+#include "storage/tree/tree_int.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+/* --- flush --- */
+
+/* Dirty nodes are only under dirty ones, and a published page does not change: so the walk reads what is in memory,
+ * beside the writer, and nothing else. The snapshot keeps these frames. */
+static Status child_flush(PCache *cache, Child *child)
+{
+        if (atomic_load_explicit(&child->extent, memory_order_acquire))
+                return ST_OK;
+        Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
+        if (atomic_load(&frame->extent) == 0) {
+                Page *page = atomic_load_explicit(&frame->page, memory_order_acquire);
+                for (unsigned i = 0; i < page_child_count(page); i++)
+                        TRY(child_flush(cache, &page->children[i]));
+                TRY(node_write(cache, frame, true));
+        }
+        atomic_store_explicit(&child->bytes, atomic_load_explicit(&frame->bytes, memory_order_relaxed),
+                              memory_order_relaxed);
+        atomic_store_explicit(&child->extent, atomic_load(&frame->extent), memory_order_release);
+        return ST_OK;
+}
+
+static Status record_write(PCache *cache, const Root *root, PTreeAddress *ret_address)
+{
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < root->count; i++)
+                count += root->tops[i].top.rows > 0;
+        size_t bytes = sizeof(PageHeader) + RECORD_HEAD_BYTES + (size_t)count * RECORD_TREE_BYTES;
+        _cleanup_(mem_freep) uint8_t *stored = mem_zalloc(bytes);
+        Extent extent;
+        if (!stored)
+                return status_nomem();
+        TRY(space_alloc(cache->space, bytes, &extent));
+        PageHeader header = {.magic = PAGE_MAGIC,
+                             .kind = PAGE_ROOT,
+                             .bytes = (uint32_t)bytes,
+                             .version = PAGE_VERSION,
+                             .birth = root->version,
+                             .extent = extent};
+        memcpy(stored, &header, sizeof(header));
+        uint8_t *at = stored + sizeof(header);
+        store_u64(at, root->version);
+        store_u64(at + 8, root->position);
+        store_u64(at + 16, root->row_bytes);
+        store_u32(at + 24, count);
+        at += RECORD_HEAD_BYTES;
+        for (uint32_t i = 0; i < root->count; i++) {
+                const Child *top = &root->tops[i].top;
+                if (top->rows == 0)
+                        continue;
+                store_u32(at, root->tops[i].id);
+                store_u32(at + 4, atomic_load(&top->bytes));
+                store_u64(at + 8, atomic_load(&top->extent));
+                store_u64(at + 16, top->rows);
+                at += RECORD_TREE_BYTES;
+        }
+        stored_seal(stored);
+        Status st = space_write(cache->space, extent, stored, bytes);
+        if (st) {
+                status_ignore(space_discard(cache->space, extent));
+                return st;
+        }
+        *ret_address = (PTreeAddress){extent, (uint32_t)bytes};
+        return ST_OK;
+}
+
+Status ptree_flush(PSnapshot *snapshot, PTreeAddress *ret_address)
+{
+        PTree *tree = atomic_load_explicit(&snapshot->tree, memory_order_relaxed);
+        Root *root = snapshot->root;
+        assert(root->version >= tree->record_version);
+        if (root->version > tree->record_version) {
+                PTreeAddress record;
+                for (uint32_t i = 0; i < root->count; i++)
+                        if (root->tops[i].top.rows)
+                                TRY(child_flush(tree->cache, &root->tops[i].top));
+                TRY(record_write(tree->cache, root, &record));
+                if (tree->record.extent) {
+                        Status st = space_free(tree->cache->space, tree->record.extent,
+                                               root->position ? root->position - 1 : 0);
+                        if (st) {
+                                status_ignore(space_discard(tree->cache->space, record.extent));
+                                return st;
+                        }
+                }
+                tree->record = record;
+                tree->record_version = root->version;
+                pcache_trim(tree->cache);
+        }
+        *ret_address = tree->record;
+        return ST_OK;
+}
+
+/* --- check --- */
+
+typedef struct Check {
+        PCache *cache;
+        Status (*each)(void *ctx, Extent extent);
+        void *ctx;
+} Check;
+
+static Status check_wrong(Check *check, Extent extent, const char *why)
+{
+        return extent ? corrupt(check->cache, extent, why)
+                      : status_new(ERR_CORRUPT, "%s: a node in memory is damaged: %s", check->cache->name, why);
+}
+
+/* A copy of a child's page: from the file if it is there. */
+static Status check_load(Check *check, Child *child, Extent *ret_extent, Page **ret_page)
+{
+        PCache *cache = check->cache;
+        uint64_t extent = atomic_load_explicit(&child->extent, memory_order_acquire);
+        uint32_t bytes = atomic_load(&child->bytes);
+        if (extent == 0) {
+                Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
+                _cleanup_(section_leavep) Section *section = NULL;
+                TRY(section_enter(cache, &section));
+                Page *page = atomic_load(&frame->page);
+                extent = atomic_load(&frame->extent);
+                bytes = atomic_load(&frame->bytes);
+                if (extent == 0) {
+                        *ret_extent = 0;
+                        *ret_page = page_copy(page, 0);
+                        return *ret_page ? ST_OK : status_nomem();
+                }
+        }
+        *ret_extent = extent;
+        return node_read(cache, extent, bytes, ret_page);
+}
+
+/* Keys are in [low, high); `level` is what the parent says, or -1. */
+static Status check_node(Check *check, Child *child, int level, Bytes low, Bytes high)
+{
+        uint8_t first[PTREE_MAX_KEY_BYTES], last[PTREE_MAX_KEY_BYTES];
+        _cleanup_(mem_freep) Page *page = NULL;
+        Extent extent;
+        uint64_t rows = 0;
+        TRY(check_load(check, child, &extent, &page));
+        if (extent && check->each)
+                TRY(check->each(check->ctx, extent));
+        const char *why = page_wrong(page);
+        if (why)
+                return check_wrong(check, extent, why);
+        if (level >= 0 && page->h.level != level)
+                return check_wrong(check, extent, "it is at another height than its neighbours");
+        if (page->h.count == 0)
+                return check_wrong(check, extent, "it is empty");
+        Bytes a = BYTES(first, page_key(page, 0, first)), b = BYTES(last, page_key(page, page->h.count - 1u, last));
+        /* A separator is above what is left of it, so only a leaf's first key may be equal to it. */
+        int c = low.data ? bytes_compare(low, a) : -1;
+        if (c > 0 || (c == 0 && page->h.level) || (high.data && bytes_compare(b, high) >= 0))
+                return check_wrong(check, extent, "its keys are not between its parent's");
+        if (page->h.level == 0) {
+                rows = page->h.count;
+                for (unsigned i = 0; i < page->h.count; i++) {
+                        Bytes value;
+                        LargeRef ref;
+                        if (page_value(page, i, &value) != CODE_LARGE)
+                                continue;
+                        memcpy(&ref, value.data, sizeof(ref));
+                        TRY(large_read(check->cache, ref, NULL, NULL));
+                        if (check->each)
+                                TRY(check->each(check->ctx, ref.extent));
+                }
+        }
+        for (unsigned i = 0; i < page_child_count(page); i++) {
+                Bytes from = i ? BYTES(first, page_key(page, i - 1, first)) : low;
+                Bytes to = i < page->h.count ? BYTES(last, page_key(page, i, last)) : high;
+                TRY(check_node(check, &page->children[i], page->h.level - 1, from, to));
+                rows += page->children[i].rows;
+        }
+        if (rows != child->rows)
+                return check_wrong(check, extent, "it has another number of rows than its parent says");
+        return ST_OK;
+}
+
+Status ptree_check(PSnapshot *snapshot, Status (*each)(void *ctx, Extent extent), void *ctx, uint64_t *ret_rows)
+{
+        Check check = {atomic_load_explicit(&snapshot->tree, memory_order_relaxed)->cache, each, ctx};
+        uint64_t rows = 0;
+        for (uint32_t i = 0; i < snapshot->root->count; i++) {
+                Child *top = &snapshot->root->tops[i].top;
+                if (top->rows)
+                        TRY(check_node(&check, top, -1, BYTES_NONE, BYTES_NONE));
+                rows += top->rows;
+        }
+        *ret_rows = rows;
+        return ST_OK;
+}

@@ -1,0 +1,413 @@
+/* tree.c - opening, closing and reading. Every function that follows children does so inside a section and copies what
+ * it returns; a cursor stays on its leaf between calls by a pin on the page. */
+#include "storage/tree/tree_int.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+struct PCursor {
+        PSnapshot *snapshot;
+        TreeTop *top;   /* NULL: no such tree */
+        uint64_t place; /* of the row that the next call returns */
+        uint64_t left;  /* rows from there to the end of the range */
+        bool descending;
+        Page *page; /* pinned: the leaf with rows first_place .. */
+        uint64_t first_place;
+};
+
+/* --- roots --- */
+
+TreeTop *root_top(const Root *root, uint32_t id)
+{
+        for (uint32_t i = 0; i < root->count; i++)
+                if (root->tops[i].id == id)
+                        return (TreeTop *)(uintptr_t)&root->tops[i];
+        return NULL;
+}
+
+Root *root_new(uint32_t capacity)
+{
+        Root *root = mem_zalloc(sizeof(Root) + capacity * sizeof(TreeTop));
+        if (root)
+                root->capacity = capacity;
+        return root;
+}
+
+void root_copy(Root *to, const Root *from)
+{
+        to->version = from->version;
+        to->position = from->position;
+        to->row_bytes = from->row_bytes;
+        to->count = from->count;
+        for (uint32_t i = 0; i < from->count; i++) {
+                to->tops[i].id = from->tops[i].id;
+                child_copy(&to->tops[i].top, &from->tops[i].top);
+        }
+}
+
+static Status record_read(PCache *cache, PTreeAddress address, Root **ret_root)
+{
+        const char *why = "its size cannot be";
+        size_t bytes = address.bytes, head = sizeof(PageHeader) + RECORD_HEAD_BYTES;
+        if (bytes < head || bytes > head + (size_t)PTREE_MAX_TREES * RECORD_TREE_BYTES ||
+            bytes > space_extent_bytes(cache->space, address.extent))
+                return corrupt(cache, address.extent, why);
+        _cleanup_(mem_freep) uint8_t *stored = mem_alloc(bytes);
+        if (!stored)
+                return status_nomem();
+        TRY(space_read(cache->space, address.extent, stored, bytes));
+        if (!stored_check(stored, bytes, address.extent, PAGE_ROOT, PAGE_ROOT, &why))
+                return corrupt(cache, address.extent, why);
+        const uint8_t *at = stored + sizeof(PageHeader);
+        uint32_t count = load_u32(at + 24);
+        if (bytes != head + (size_t)count * RECORD_TREE_BYTES)
+                return corrupt(cache, address.extent, "its parts do not add up");
+        Root *root = root_new(MAX(count, 1u));
+        if (!root)
+                return status_nomem();
+        root->version = load_u64(at);
+        root->position = load_u64(at + 8);
+        root->row_bytes = load_u64(at + 16);
+        root->count = count;
+        at += RECORD_HEAD_BYTES;
+        for (uint32_t i = 0; i < count; i++, at += RECORD_TREE_BYTES) {
+                Child *top = &root->tops[i].top;
+                root->tops[i].id = load_u32(at);
+                atomic_store(&top->bytes, load_u32(at + 4));
+                atomic_store(&top->extent, load_u64(at + 8));
+                top->rows = load_u64(at + 16);
+        }
+        *ret_root = root;
+        return ST_OK;
+}
+
+static void stats_set(PTree *tree, const Root *root)
+{
+        const TreeTop *primary = root_top(root, 0);
+        atomic_store_explicit(&tree->row_count, primary ? primary->top.rows : 0, memory_order_relaxed);
+        atomic_store_explicit(&tree->row_bytes, root->row_bytes, memory_order_relaxed);
+}
+
+Status ptree_open(PCache *cache, PTreeAddress address, PTree **ret_tree)
+{
+        Root *root = NULL;
+        PTree *tree = mem_zalloc(sizeof(PTree));
+        if (!tree)
+                return status_nomem();
+        Status st = ST_OK;
+        if (address.extent)
+                st = record_read(cache, address, &root);
+        else if (!(root = root_new(1)))
+                st = status_nomem();
+        if (st) {
+                mem_free(tree);
+                return st;
+        }
+        tree->cache = cache;
+        tree->record = address;
+        tree->record_version = root->version;
+        mutex_init(&tree->gc_mu);
+        atomic_store(&tree->root, root);
+        stats_set(tree, root);
+        *ret_tree = tree;
+        return ST_OK;
+}
+
+void dirty_discard(PCache *cache, Child *child, uint64_t birth)
+{
+        Frame *frame = atomic_load(&child->frame);
+        if (atomic_load(&child->extent) || !frame || atomic_load(&frame->extent) || (birth && frame->birth != birth))
+                return;
+        Page *page = atomic_load(&frame->page);
+        for (unsigned i = 0; i < page_child_count(page); i++)
+                dirty_discard(cache, &page->children[i], birth);
+        frame_discard(cache, frame);
+}
+
+PTree *ptree_close(PTree *tree) NO_TSA
+{
+        if (!tree)
+                return NULL;
+        assert(!tree->writing);
+        assert(pin_count_of(tree->cache, tree) == 0);
+        garbage_sweep(tree, true);
+        /* Without pins only extents are left that the space could not take: they are lost space, not memory. */
+        for (size_t i = 0; i < tree->fresh.count; i++)
+                if (tree->fresh.items[i].kind == GARBAGE_ROOT)
+                        mem_free(tree->fresh.items[i].object);
+        Root *root = atomic_load(&tree->root);
+        for (uint32_t i = 0; i < root->count; i++)
+                dirty_discard(tree->cache, &root->tops[i].top, 0);
+        for (size_t i = 0; i < tree->holder_count; i++)
+                mem_free(tree->holders[i].list.items);
+        mem_free(tree->holders);
+        mem_free(tree->fresh.items);
+        mem_free(tree->pinned);
+        mem_free(tree->write.made);
+        mem_free(root);
+        mutex_done(&tree->gc_mu);
+        mem_free(tree);
+        return NULL;
+}
+
+uint64_t ptree_position(const PSnapshot *snapshot)
+{
+        return snapshot->root->position;
+}
+
+/* --- rows --- */
+
+static Status copy_out(Arena *hold, Bytes from, Bytes *ret)
+{
+        uint8_t *copy = arena_try_alloc(hold, MAX(from.size, (size_t)1));
+        if (!copy)
+                return status_nomem();
+        if (from.size)
+                memcpy(copy, from.data, from.size);
+        *ret = BYTES(copy, from.size);
+        return ST_OK;
+}
+
+Status value_out(PCache *cache, const Page *page, unsigned i, Arena *hold, Bytes *ret_value)
+{
+        Bytes value;
+        if (page_value(page, i, &value) != CODE_LARGE)
+                return copy_out(hold, value, ret_value);
+        LargeRef ref;
+        memcpy(&ref, value.data, sizeof(ref));
+        return large_read(cache, ref, hold, ret_value);
+}
+
+static Status key_out(const Page *page, unsigned i, Arena *hold, Bytes *ret_key)
+{
+        Bytes prefix = page_prefix(page), suffix = page_suffix(page, i);
+        uint8_t *copy = arena_try_alloc(hold, MAX(prefix.size + suffix.size, (size_t)1));
+        if (!copy)
+                return status_nomem();
+        if (prefix.size)
+                memcpy(copy, prefix.data, prefix.size);
+        if (suffix.size)
+                memcpy(copy + prefix.size, suffix.data, suffix.size);
+        *ret_key = BYTES(copy, prefix.size + suffix.size);
+        return ST_OK;
+}
+
+Status top_get(PCache *cache, TreeTop *top, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
+{
+        Page *page;
+        bool found = false;
+        if (top && top->top.rows) {
+                _cleanup_(section_leavep) Section *section = NULL;
+                TRY(section_enter(cache, &section));
+                TRY(node_load(cache, &top->top, &page));
+                while (page->h.level)
+                        TRY(node_load(cache, &page->children[page_child_of(page, key)], &page));
+                unsigned at = page_search(page, key, &found);
+                if (found && ret_value)
+                        TRY(value_out(cache, page, at, hold, ret_value));
+        }
+        *ret_found = found;
+        return ST_OK;
+}
+
+Status ptree_get(PSnapshot *snapshot, uint32_t id, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
+{
+        PCache *cache = atomic_load_explicit(&snapshot->tree, memory_order_relaxed)->cache;
+        return top_get(cache, root_top(snapshot->root, id), key, hold, ret_value, ret_found);
+}
+
+/* --- places --- */
+
+/* Rows with a smaller key; `equal` counts the row with the key itself too. */
+static Status top_rank(PCache *cache, TreeTop *top, Bytes key, bool with_equal, uint64_t *ret_rank)
+{
+        Page *page;
+        uint64_t rank = 0;
+        if (top && top->top.rows) {
+                _cleanup_(section_leavep) Section *section = NULL;
+                TRY(section_enter(cache, &section));
+                TRY(node_load(cache, &top->top, &page));
+                while (page->h.level) {
+                        unsigned at = page_child_of(page, key);
+                        for (unsigned i = 0; i < at; i++)
+                                rank += page->children[i].rows;
+                        TRY(node_load(cache, &page->children[at], &page));
+                }
+                bool equal;
+                rank += page_search(page, key, &equal);
+                rank += with_equal && equal;
+        }
+        *ret_rank = rank;
+        return ST_OK;
+}
+
+static Status top_range(PCache *cache, TreeTop *top, PRange range, uint64_t *ret_low, uint64_t *ret_high)
+{
+        uint64_t low = 0, high = top ? top->top.rows : 0;
+        if (range.low.data)
+                TRY(top_rank(cache, top, range.low, false, &low));
+        if (range.high.data)
+                TRY(top_rank(cache, top, range.high, false, &high));
+        *ret_low = low;
+        *ret_high = MAX(low, high);
+        return ST_OK;
+}
+
+/* The leaf of row `n`, which exists; inside a section. */
+static Status top_seek(PCache *cache, TreeTop *top, uint64_t n, Page **ret_page, unsigned *ret_index)
+{
+        Page *page;
+        TRY(node_load(cache, &top->top, &page));
+        while (page->h.level) {
+                unsigned i = 0, last = page->h.count;
+                while (i < last && n >= page->children[i].rows)
+                        n -= page->children[i++].rows;
+                TRY(node_load(cache, &page->children[i], &page));
+        }
+        if (n >= page->h.count)
+                return status_new(ERR_CORRUPT, "%s: a node's row counts do not add up", cache->name);
+        *ret_page = page;
+        *ret_index = (unsigned)n;
+        return ST_OK;
+}
+
+static PCache *snapshot_cache(PSnapshot *snapshot)
+{
+        return atomic_load_explicit(&snapshot->tree, memory_order_relaxed)->cache;
+}
+
+Status ptree_rank(PSnapshot *snapshot, uint32_t id, Bytes key, uint64_t *ret_rank)
+{
+        return top_rank(snapshot_cache(snapshot), root_top(snapshot->root, id), key, false, ret_rank);
+}
+
+Status ptree_count(PSnapshot *snapshot, uint32_t id, PRange range, uint64_t *ret_count)
+{
+        uint64_t low, high;
+        TRY(top_range(snapshot_cache(snapshot), root_top(snapshot->root, id), range, &low, &high));
+        *ret_count = high - low;
+        return ST_OK;
+}
+
+Status ptree_nth(PSnapshot *snapshot, uint32_t id, uint64_t n, Arena *hold, Bytes *ret_key, Bytes *ret_value,
+                 bool *ret_found)
+{
+        PCache *cache = snapshot_cache(snapshot);
+        TreeTop *top = root_top(snapshot->root, id);
+        bool found = top && n < top->top.rows;
+        if (found) {
+                _cleanup_(section_leavep) Section *section = NULL;
+                Page *page;
+                unsigned at;
+                Bytes key;
+                TRY(section_enter(cache, &section));
+                TRY(top_seek(cache, top, n, &page, &at));
+                TRY(key_out(page, at, hold, &key));
+                if (ret_value)
+                        TRY(value_out(cache, page, at, hold, ret_value));
+                *ret_key = key;
+        }
+        *ret_found = found;
+        return ST_OK;
+}
+
+Status ptree_split(PSnapshot *snapshot, uint32_t id, PRange range, size_t parts, Arena *hold, Bytes *ret_keys,
+                   size_t *ret_count)
+{
+        uint64_t low, high, last;
+        size_t count = 0;
+        TRY(top_range(snapshot_cache(snapshot), root_top(snapshot->root, id), range, &low, &high));
+        last = low;
+        for (size_t i = 1; i < parts; i++) {
+                bool found;
+                uint64_t place = low + (uint64_t)((unsigned __int128)(high - low) * i / parts);
+                if (place == last)
+                        continue;
+                TRY(ptree_nth(snapshot, id, place, hold, &ret_keys[count++], NULL, &found));
+                last = place;
+        }
+        *ret_count = count;
+        return ST_OK;
+}
+
+/* --- cursors --- */
+
+Status ptree_cursor_open(PSnapshot *snapshot, uint32_t id, PRange range, bool descending, PCursor **ret_cursor)
+{
+        uint64_t low, high;
+        TreeTop *top = root_top(snapshot->root, id);
+        TRY(top_range(snapshot_cache(snapshot), top, range, &low, &high));
+        PCursor *cursor = mem_alloc(sizeof(PCursor));
+        if (!cursor)
+                return status_nomem();
+        *cursor = (PCursor){.snapshot = snapshot,
+                            .top = top,
+                            .place = descending ? high - 1 : low, /* not used when left is 0 */
+                            .left = high - low,
+                            .descending = descending};
+        *ret_cursor = cursor;
+        return ST_OK;
+}
+
+/* Goes to the leaf of the cursor's place and stays on it. */
+static Status cursor_seat(PCursor *cursor)
+{
+        PCache *cache = snapshot_cache(cursor->snapshot);
+        _cleanup_(section_leavep) Section *section = NULL;
+        Page *page;
+        unsigned at;
+        if (cursor->page && cursor->place - cursor->first_place < cursor->page->h.count)
+                return ST_OK;
+        TRY(section_enter(cache, &section));
+        TRY(top_seek(cache, cursor->top, cursor->place, &page, &at));
+        page_unpin(cursor->page);
+        atomic_fetch_add_explicit(&page->pins, 1, memory_order_relaxed);
+        cursor->page = page;
+        cursor->first_place = cursor->place - at;
+        return ST_OK;
+}
+
+Status ptree_cursor_next(PCursor *cursor, Arena *hold, Bytes *ret_key, Bytes *ret_value, bool *ret_found)
+{
+        *ret_found = cursor->left > 0;
+        if (!*ret_found)
+                return ST_OK;
+        Bytes key;
+        TRY(cursor_seat(cursor));
+        unsigned at = (unsigned)(cursor->place - cursor->first_place);
+        TRY(key_out(cursor->page, at, hold, &key));
+        if (ret_value)
+                TRY(value_out(snapshot_cache(cursor->snapshot), cursor->page, at, hold, ret_value));
+        *ret_key = key;
+        cursor->left--;
+        cursor->place += cursor->descending ? UINT64_MAX : 1;
+        return ST_OK;
+}
+
+void ptree_cursor_skip(PCursor *cursor, uint64_t n, uint64_t *ret_skipped)
+{
+        n = MIN(n, cursor->left);
+        cursor->left -= n;
+        cursor->place += cursor->descending ? -n : n;
+        *ret_skipped = n;
+}
+
+Status ptree_cursor_seek(PCursor *cursor, Bytes key)
+{
+        uint64_t rank, skipped;
+        TRY(top_rank(snapshot_cache(cursor->snapshot), cursor->top, key, cursor->descending, &rank));
+        if (cursor->left == 0)
+                return ST_OK;
+        if (!cursor->descending && rank > cursor->place)
+                ptree_cursor_skip(cursor, rank - cursor->place, &skipped);
+        else if (cursor->descending && rank <= cursor->place)
+                ptree_cursor_skip(cursor, cursor->place + 1 - rank, &skipped);
+        return ST_OK;
+}
+
+void ptree_cursor_close(PCursor *cursor)
+{
+        if (cursor)
+                page_unpin(cursor->page);
+        mem_free(cursor);
+}
