@@ -299,9 +299,15 @@ static void test_listener_errors(void **state)
         expect_error(net_listener_open("no such host", 0, "driver port", "--driver-port", &second), ERR_INVALID,
                      "no such host");
         net_listener_close(first);
-        OK(net_listener_open("localhost", 0, "driver port", "--driver-port", &first));
-        assert_true(net_listener_is_loopback(first));
-        net_listener_close(first);
+        Status by_name = net_listener_open("localhost", 0, "driver port", "--driver-port", &first);
+        if (by_name && strstr(status_message(by_name), "Name or service not known")) {
+                print_message("by name: skipped, this machine cannot resolve localhost\n");
+                status_ignore(by_name);
+        } else {
+                OK(by_name);
+                assert_true(net_listener_is_loopback(first));
+                net_listener_close(first);
+        }
         OK(net_listener_open("all", 0, "driver port", "--driver-port", &first));
         assert_false(net_listener_is_loopback(first));
         assert_null(net_listener_close(first));
