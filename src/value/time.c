@@ -261,9 +261,6 @@ Status time_check_zone(Bytes zone, Arena *arena, Bytes *ret_zone)
 {
         Scan s = {.text = zone};
         int hours, minutes = 0;
-        if (bytes_equal(zone, BYTES_STR("-00")) || bytes_equal(zone, BYTES_STR("-00:00")))
-                return status_new(ERR_LOGIC, "`%.*s` is not a valid time offset.", (int)zone.size,
-                                  (const char *)zone.data);
         if (bytes_equal(zone, BYTES_STR("Z"))) {
                 *ret_zone = BYTES_STR("+00:00");
                 return ST_OK;
@@ -284,6 +281,10 @@ Status time_check_zone(Bytes zone, Arena *arena, Bytes *ret_zone)
                 return status_new(ERR_LOGIC, "Hours out of range in `%.*s`.", (int)zone.size, (const char *)zone.data);
         if (minutes > 59)
                 return status_new(ERR_LOGIC, "Minutes out of range in `%.*s`.", (int)zone.size,
+                                  (const char *)zone.data);
+        /* ISO 8601 has no minus zero. RethinkDB lets "-0000" pass, and then refuses the "-00:00" it made of it. */
+        if (minus && hours == 0 && minutes == 0)
+                return status_new(ERR_LOGIC, "`%.*s` is not a valid time offset.", (int)zone.size,
                                   (const char *)zone.data);
         *ret_zone = BYTES(arena_printf(arena, "%c%02d:%02d", minus ? '-' : '+', hours, minutes), TIME_ZONE_BYTES);
         return ST_OK;

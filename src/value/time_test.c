@@ -89,6 +89,8 @@ static void test_refusals(void **state)
         check_refused("2013-01-01T13:00X", NULL, "Time string `13:00X` must have 0 or 2 colons.");
         check_refused("2013-01-01T13:00:00+7", NULL, "Truncated date string `+7`.");
         check_refused("2013-01-01T13:00:00-00:00", NULL, "`-00:00` is not a valid time offset.");
+        check_refused("2013-01-01T13:00:00-0000", NULL, "`-0000` is not a valid time offset.");
+        check_refused("2013-01-01T13:00:00-00", NULL, "`-00` is not a valid time offset.");
         check_refused("2013-01-01T13:00:00-07:60", NULL, "Minutes out of range in `-07:60`.");
         check_refused("2013-01-01T13:00:00-25:00", NULL, "Hours out of range in `-25:00`.");
         check_refused("2013-01-01T13:00:00-07:001", NULL,
