@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/remote.h"
-#include "cli/version.h"
 #include "server/server.h"
 
 typedef struct ServeValues {

@@ -1,5 +1,4 @@
 /* version.c - `photondb version`. */
-#include "cli/version.h"
 
 #include "cli/command.h"
 #include "storage/store.h"

@@ -676,7 +676,9 @@ static Status parse_change(Write *w, Args *args)
         return ST_OK;
 }
 
-static Status term_update(Env *env, const Term *term, Val *ret)
+/* update and replace differ in what their second argument is and in what becomes of a row. */
+static Status write_changed(Env *env, const Term *term, Status (*parse)(Write *w, Args *args), RowChange change,
+                            Val *ret)
 {
         Args args;
         Write *w = arena_alloc(env->arena, sizeof *w);
@@ -684,22 +686,19 @@ static Status term_update(Env *env, const Term *term, Val *ret)
         TRY(args_begin(env, term, &args));
         TRY(target_first(&args));
         TRY(parse_change(w, &args));
-        TRY(parse_update(w, &args));
-        w->change = change_update;
+        TRY(parse(w, &args));
+        w->change = change;
         return write_target(w, &args, ret);
+}
+
+static Status term_update(Env *env, const Term *term, Val *ret)
+{
+        return write_changed(env, term, parse_update, change_update, ret);
 }
 
 static Status term_replace(Env *env, const Term *term, Val *ret)
 {
-        Args args;
-        Write *w = arena_alloc(env->arena, sizeof *w);
-        write_start(w, env, term);
-        TRY(args_begin(env, term, &args));
-        TRY(target_first(&args));
-        TRY(parse_change(w, &args));
-        TRY(parse_replacement(w, &args));
-        w->change = change_replace;
-        return write_target(w, &args, ret);
+        return write_changed(env, term, parse_replacement, change_replace, ret);
 }
 
 static Status term_delete(Env *env, const Term *term, Val *ret)

@@ -14,9 +14,6 @@
 
 /* What drivers are told; it begins with the RethinkDB version whose behaviour is promised. */
 #define PHOTON_SERVER_VERSION "2.4.4-photondb-" PHOTONDB_VERSION
-#ifndef PHOTONDB_VERSION
-#define PHOTONDB_VERSION "0.1.0"
-#endif
 
 typedef struct SessionUser {
         const char *name;

@@ -1,4 +1,4 @@
-/* http.h - HTTP/1.1 on the http port: GET /health for now.
+/* http.h - HTTP/1.1 on the http port: GET /health.
  *
  *      GET /health -> 200 {"status":"ok","version":...,"uptime_seconds":...,"log":"ok",...}    503 while the log cannot
  * be written anything else -> 404 {"error":"..."}

@@ -1,9 +1,6 @@
 /* space_test.c - the space of a page file against a model of it: no overlap, sums, contents, crashes, failures. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -14,15 +11,6 @@
 #include "os/sim.h"
 #include "os/thread.h"
 #include "storage/slab/space_int.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status ok_ = (expr);                                                                                   \
-                if (ok_) {                                                                                             \
-                        char text_[512];                                                                               \
-                        fail_msg("%s: %s", #expr, status_text(ok_, text_, sizeof(text_)));                             \
-                }                                                                                                      \
-        } while (0)
 
 static void expect_error(Status st, StatusCode code, const char *words)
 {

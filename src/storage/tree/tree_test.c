@@ -1,10 +1,7 @@
 /* tree_test.c - disk trees against a sorted array: contents, counts, snapshots, flush and reopen, bulk loads, eviction
  * beside readers, flipped bytes, failing calls. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+
+#include "base/check.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -12,15 +9,6 @@
 
 #include "os/sim.h"
 #include "storage/tree/tree_int.h"
-
-#define OK(expr)                                                                                                       \
-        do {                                                                                                           \
-                Status ok_ = (expr);                                                                                   \
-                if (ok_) {                                                                                             \
-                        char text_[512];                                                                               \
-                        fail_msg("%s: %s", #expr, status_text(ok_, text_, sizeof(text_)));                             \
-                }                                                                                                      \
-        } while (0)
 
 static const PRange all = {{NULL, 0}, {NULL, 0}};
 
