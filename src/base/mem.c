@@ -39,6 +39,14 @@ void *mem_realloc(void *p, size_t bytes)
         return realloc(p, bytes ? bytes : 1); /* never realloc(p, 0): some C libraries free p then */
 }
 
+void *mem_alloc_aligned(size_t alignment, size_t bytes)
+{
+        void *p;
+        if (unlikely(fails_now()))
+                return NULL;
+        return posix_memalign(&p, MAX(alignment, sizeof(void *)), bytes ? bytes : 1) ? NULL : p;
+}
+
 char *mem_strdup(const char *s)
 {
         size_t size = strlen(s) + 1;

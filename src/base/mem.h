@@ -8,6 +8,8 @@
 void *mem_alloc(size_t bytes) MUST_USE; /* uninitialised; NULL when out of memory */
 void *mem_zalloc(size_t bytes) MUST_USE;
 void *mem_realloc(void *p, size_t bytes) MUST_USE;
+/* `alignment` is a power of two. Not for mem_realloc(). */
+void *mem_alloc_aligned(size_t alignment, size_t bytes) MUST_USE;
 char *mem_strdup(const char *s) MUST_USE;
 void mem_free(void *p); /* NULL is fine */
 static inline void mem_freep(void *p)

@@ -46,8 +46,24 @@ static void test_zero_bytes(void **state)
         mem_free(NULL);
 }
 
+static void test_aligned(void **state)
+{
+        for (size_t alignment = 1; alignment <= 2u << 20; alignment *= 2) {
+                char *p = mem_alloc_aligned(alignment, 100);
+                assert_non_null(p);
+                assert_int_equal((uintptr_t)p % alignment, 0);
+                p[0] = p[99] = 1;
+                mem_free(p);
+        }
+        mem_fail_nth(1);
+        assert_null(mem_alloc_aligned(64, 64));
+        assert_true(mem_fail_fired());
+        mem_fail_nth(0);
+}
+
 int main(void)
 {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_nth), cmocka_unit_test(test_zero_bytes)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_nth), cmocka_unit_test(test_zero_bytes),
+                                           cmocka_unit_test(test_aligned)};
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

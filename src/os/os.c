@@ -3,10 +3,16 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 
 enum { MAX_NAME_BYTES = 255 };
+
+void os_memory_huge(void *memory, size_t bytes)
+{
+        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* it works without */
+}
 
 char *os_path_join(const char *dir, const char *name)
 {
@@ -144,6 +150,12 @@ Status os_dir_lock(OsDir *dir, const char *name)
 {
         TRY(check_name(dir, name));
         return dir->os->ops->dir_lock(dir, name);
+}
+
+Status os_dir_lock_existing(OsDir *dir, const char *name, bool *ret_locked)
+{
+        TRY(check_name(dir, name));
+        return dir->os->ops->dir_lock_existing(dir, name, ret_locked);
 }
 
 Status os_dir_free_bytes(OsDir *dir, uint64_t *ret_bytes)

@@ -22,6 +22,10 @@ int64_t os_wall_us(Os *os);                                /* microseconds since
 int64_t os_mono_ns(Os *os);                                /* monotonic nanoseconds */
 MUST_USE Status os_random(Os *os, void *out, size_t size); /* cryptographic */
 
+/* --- memory --- */
+/* Advice: this will be used all over, and is best backed by large pages. Only whole ones of 2 MiB count. */
+void os_memory_huge(void *memory, size_t bytes);
+
 /* --- directories --- */
 typedef enum OsDirMode {
         OS_DIR_EXISTING, /* ERR_NOT_FOUND if absent */
@@ -44,6 +48,9 @@ MUST_USE Status os_dir_list(OsDir *dir, Status (*each)(void *ctx, const char *na
 /* Takes an exclusive lock on file `name` (created if absent), held until the OsDir is closed or the process dies.
  * ERR_BUSY if another process holds it; the message names its pid when known. */
 MUST_USE Status os_dir_lock(OsDir *dir, const char *name);
+/* For someone who only reads: keeps out whoever wants os_dir_lock, and changes nothing on the disk. If there is no such
+ * file, nobody has the lock: then *ret_locked is false, and nobody is kept out. ERR_BUSY as above. */
+MUST_USE Status os_dir_lock_existing(OsDir *dir, const char *name, bool *ret_locked);
 MUST_USE Status os_dir_free_bytes(OsDir *dir, uint64_t *ret_bytes);
 
 /* --- files --- */

@@ -17,6 +17,7 @@ typedef struct OsOps {
         Status (*dir_remove)(OsDir *dir, const char *name);
         Status (*dir_list)(OsDir *dir, Status (*each)(void *ctx, const char *name), void *ctx);
         Status (*dir_lock)(OsDir *dir, const char *name);
+        Status (*dir_lock_existing)(OsDir *dir, const char *name, bool *ret_locked);
         Status (*dir_free_bytes)(OsDir *dir, uint64_t *ret_bytes);
 
         Status (*file_open)(OsDir *dir, const char *name, int flags, OsFile **ret_file);

@@ -300,6 +300,28 @@ static void test_lock(void **state)
         ok(os_dir_lock(world->dir, "lock"));
 }
 
+/* Whoever only reads is kept out, keeps out, and leaves no trace. */
+static void test_lock_existing(void **state)
+{
+        World *world = *state;
+        OsDir *other;
+        bool locked = true;
+        ok(os_dir_open(world->os, world->root, OS_DIR_READ, &other));
+        ok(os_dir_lock_existing(other, "lock", &locked));
+        assert_false(locked);
+        fails(os_dir_remove(other, "lock"), ERR_NOT_FOUND);
+        ok(os_dir_lock(world->dir, "lock"));
+        fails(os_dir_lock_existing(other, "lock", &locked), ERR_BUSY);
+        assert_false(locked);
+        os_dir_close(world->dir);
+        ok(os_dir_lock_existing(other, "lock", &locked));
+        assert_true(locked);
+        ok(os_dir_open(world->os, world->root, OS_DIR_EXISTING, &world->dir));
+        fails(os_dir_lock(world->dir, "lock"), ERR_BUSY);
+        os_dir_close(other);
+        ok(os_dir_lock(world->dir, "lock"));
+}
+
 /* The nth allocation fails: an error or success, no leak, and the machine goes on. */
 static void test_without_memory(void **state)
 {
@@ -386,6 +408,7 @@ int main(void)
                 BOTH(test_directories),
                 BOTH(test_whole),
                 BOTH(test_lock),
+                BOTH(test_lock_existing),
                 BOTH(test_without_memory),
                 BOTH(test_clock_and_random),
                 cmocka_unit_test_setup_teardown(test_real_oddities, begin_posix, end),

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -249,7 +250,8 @@ static Status posix_dir_list(OsDir *base, Status (*each)(void *ctx, const char *
         return st;
 }
 
-/* The number in a lock file, or 0. */
+/* The number in a lock file, or 0. It is the one of the last process that took the lock to write, which need not be the
+ * one that has it now. */
 static long read_pid(int fd)
 {
         char text[32];
@@ -261,45 +263,66 @@ static long read_pid(int fd)
 }
 
 /* flock belongs to the open file, not to the process: a second OsDir of this process is kept out as well, closing some
- * other descriptor of the file does not release it, and the kernel releases it when the process dies in any way. */
-static Status posix_dir_lock(OsDir *base, const char *name)
+ * other descriptor of the file does not release it, and the kernel releases it when the process dies in any way. Takes
+ * `fd` over. */
+static Status lock_fd(PosixDir *dir, const char *name, int fd, int how)
 {
-        PosixDir *dir = (PosixDir *)base;
+        int rc;
         Lock *lock = mem_alloc(sizeof *lock);
-        if (!lock)
+        if (!lock) {
+                close(fd);
                 return status_nomem();
-        int fd = open_retrying(dir->fd, name, O_RDWR | O_CREAT | O_NONBLOCK, FILE_PERMISSIONS), rc;
-        if (fd < 0) {
-                int err = errno;
-                mem_free(lock);
-                return status_errno(err, "cannot open the lock file %s/%s", base->path, name);
         }
         do
-                rc = flock(fd, LOCK_EX | LOCK_NB);
+                rc = flock(fd, how | LOCK_NB);
         while (rc < 0 && errno == EINTR);
         if (rc < 0) {
                 Status st;
                 long pid;
                 if (errno != EWOULDBLOCK)
-                        st = status_errno(errno, "cannot lock %s/%s", base->path, name);
-                else if ((pid = read_pid(fd)) > 0)
-                        st = status_new(ERR_BUSY, "directory %s is in use by process %ld", base->path, pid);
+                        st = status_errno(errno, "cannot lock %s/%s", dir->base.path, name);
+                else if ((pid = read_pid(fd)) > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM))
+                        st = status_new(ERR_BUSY, "directory %s is in use by process %ld", dir->base.path, pid);
                 else
-                        st = status_new(ERR_BUSY, "directory %s is in use by another process", base->path);
+                        st = status_new(ERR_BUSY, "directory %s is in use by another process", dir->base.path);
                 close(fd);
                 mem_free(lock);
                 return st;
         }
-        /* The pid only makes the other's message better: a full disk is no reason not to start. */
-        char text[32];
-        int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-        if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length)
-                errno = 0;
         lock->fd = fd;
         mutex_lock(&dir->mu);
         lock->next = dir->locks;
         dir->locks = lock;
         mutex_unlock(&dir->mu);
+        return ST_OK;
+}
+
+static Status posix_dir_lock(OsDir *base, const char *name)
+{
+        PosixDir *dir = (PosixDir *)base;
+        int fd = open_retrying(dir->fd, name, O_RDWR | O_CREAT | O_NONBLOCK, FILE_PERMISSIONS);
+        if (fd < 0)
+                return status_errno(errno, "cannot open the lock file %s/%s", base->path, name);
+        TRY(lock_fd(dir, name, fd, LOCK_EX));
+        /* The pid only makes the other's message better: a full disk is no reason not to start. */
+        char text[32];
+        int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+        if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length)
+                errno = 0;
+        return ST_OK;
+}
+
+/* LOCK_SH, because some file systems want a writable descriptor for LOCK_EX. */
+static Status posix_dir_lock_existing(OsDir *base, const char *name, bool *ret_locked)
+{
+        PosixDir *dir = (PosixDir *)base;
+        int fd = open_retrying(dir->fd, name, O_RDONLY | O_NONBLOCK, 0);
+        *ret_locked = false;
+        if (fd < 0)
+                return errno == ENOENT ? ST_OK
+                                       : status_errno(errno, "cannot open the lock file %s/%s", base->path, name);
+        TRY(lock_fd(dir, name, fd, LOCK_SH));
+        *ret_locked = true;
         return ST_OK;
 }
 
@@ -432,6 +455,7 @@ Os *os_posix(void)
                 .dir_remove = posix_dir_remove,
                 .dir_list = posix_dir_list,
                 .dir_lock = posix_dir_lock,
+                .dir_lock_existing = posix_dir_lock_existing,
                 .dir_free_bytes = posix_dir_free_bytes,
                 .file_open = posix_file_open,
                 .file_close = posix_file_close,

@@ -347,6 +347,26 @@ static Status sim_dir_lock(OsDir *base, const char *name)
         return ST_OK;
 }
 
+/* Here one reader keeps another out, which the real machine does not. */
+static Status sim_dir_lock_existing(OsDir *base, const char *name, bool *ret_locked)
+{
+        SimDirHandle *dir = (SimDirHandle *)base;
+        LOCKED(base->os);
+        CHECK_DIR(dir);
+        SimNode *node = sim_dir_find(dir->node, name);
+        TRY(fault_status(count_call(sim, CALL_READ), base->path));
+        *ret_locked = false;
+        if (!node)
+                return ST_OK;
+        if (node->is_dir)
+                return status_new(ERR_IO, "cannot open the lock file %s/%s: it is a directory", base->path, name);
+        if (node->lock_owner)
+                return status_new(ERR_BUSY, "directory %s is in use by another process", base->path);
+        node->lock_owner = dir;
+        *ret_locked = true;
+        return ST_OK;
+}
+
 static uint64_t space_left(const SimOs *sim)
 {
         uint64_t used = sim_disk_used(&sim->disk);
@@ -500,6 +520,7 @@ static const OsOps sim_ops = {
         .dir_remove = sim_dir_remove,
         .dir_list = sim_dir_list,
         .dir_lock = sim_dir_lock,
+        .dir_lock_existing = sim_dir_lock_existing,
         .dir_free_bytes = sim_dir_free_bytes,
         .file_open = sim_file_open,
         .file_close = sim_file_close,
