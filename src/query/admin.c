@@ -262,7 +262,7 @@ static Status table_options(Env *env, const Term *term, Placement *p, Value *ret
         Val val;
         bool present;
         Bytes text;
-        object_init(&options, env->arena, 3);
+        object_init(&options, env->arena, 4);
         TRY(parse_placement(env, term, false, p));
         object_add_str(&options, "shards", value_number((double)p->shards));
         TRY(opt_val(env, term, "primary_key", &val, &present));
@@ -278,6 +278,11 @@ static Status table_options(Env *env, const Term *term, Placement *p, Value *ret
                                     "Durability option `%.*s` unrecognized (options are \"hard\" and \"soft\").",
                                     S(text));
                 object_add_str(&options, "durability", value_string(text));
+        }
+        TRY(opt_val(env, term, "storage", &val, &present)); /* PhotonDB's own */
+        if (present) {
+                TRY(val_as_string(env, &val, &text));
+                object_add_str(&options, "storage", value_string(text));
         }
         *ret = object_take(&options);
         return ST_OK;

@@ -9,7 +9,7 @@ __attribute__((constructor)) static void fill_table(void)
         const TermList *const lists[] = {
                 &terms_control, &terms_sequence, &terms_aggregate, &terms_sort,   &terms_join,
                 &terms_table,   &terms_math,     &terms_string,    &terms_object, &terms_array,
-                &terms_coerce,  &terms_time,     &terms_write,     &terms_admin,
+                &terms_coerce,  &terms_time,     &terms_geo,       &terms_write,  &terms_admin,
         };
         for (size_t i = 0; i < ELEMENTS(lists); i++)
                 for (size_t j = 0; j < lists[i]->count; j++)

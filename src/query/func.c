@@ -8,7 +8,7 @@ const Term *func_term(const Func *func)
 
 bool func_is_deterministic(const Func *func)
 {
-        return func->kind != FUNC_TERM || !(func->term->tree_flags & TF_NONDETERMINISTIC);
+        return func->kind != FUNC_TERM || !(func->term->tree_flags & TF_UNPROVABLE);
 }
 
 int func_arity(const Func *func)

@@ -266,6 +266,8 @@ static bool row_by_row(const Term *term)
         case TERM_HAS_FIELDS:
         case TERM_WITH_FIELDS:
         case TERM_GET_FIELD:
+        case TERM_INTERSECTS:
+        case TERM_INCLUDES:
         case TERM_ZIP: return true;
         default: return false;
         }

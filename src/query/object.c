@@ -1,10 +1,9 @@
 /* object.c - making objects and taking them apart: fields, pluck, without, merge, has_fields, literal.
  *
- * Most of these terms take an object, or a sequence of objects and then work on each row: poly_eval() is that choice.
- * On sequences the terms map (pluck), choose rows (has_fields) or leave out rows that lack the field (get_field). */
+ * Most of these terms take an object, or a sequence of objects and then work on each row (poly.h): poly_eval() is that
+ * choice. */
 #include "query/key_set.h"
-#include "query/pathspec.h"
-#include "query/query_int.h"
+#include "query/poly.h"
 
 #define REQL_TYPE BYTES_STR("$reql_type$")
 
@@ -191,34 +190,7 @@ Status object_merge(Env *env, const Term *at, Value left, Value right, Value *re
         return object_finish(env, at, value_object_sorted(fields, count), ret);
 }
 
-/* --- terms on an object or on each row of a sequence --- */
-
-typedef enum PolyKind {
-        POLY_MAP,      /* each row gives a row */
-        POLY_FILTER,   /* rows are kept or not */
-        POLY_SKIP_MAP, /* rows that give nothing are left out */
-} PolyKind;
-
-typedef struct Poly Poly;
-typedef struct PolyClass {
-        const char *name;
-        PolyKind kind;
-        Status (*prepare)(Poly *poly, Env *env);
-        /* *ret stays V_NONE: the field is not there (SKIP_MAP), `poly->key` says which */
-        Status (*apply)(Poly *poly, Env *env, Value object, Value *ret);
-} PolyClass;
-
-struct Poly {
-        const PolyClass *class;
-        const Term *term;
-        Args args;
-        Frame *frame; /* where the arguments' variables are, when rows come later */
-        bool prepared;
-        bool each_row;  /* arguments are evaluated anew for each row */
-        Val *arguments; /* merge */
-        PathSpec spec;  /* pluck, without, has_fields */
-        Bytes key;      /* get_field, bracket */
-};
+/* --- terms on an object or on each row of a sequence (poly.h) --- */
 
 static Status poly_not_object(Env *env, const Term *at, const PolyClass *class, const Val *val)
 {
@@ -230,7 +202,7 @@ static Status poly_not_object(Env *env, const Term *at, const PolyClass *class, 
 
 static Status poly_check_object(Env *env, const Term *at, const PolyClass *class, Value object)
 {
-        if (unlikely(is_pseudo(object)))
+        if (unlikely(is_pseudo(object)) && !(class->takes_geometry && value_is(object, V_GEOMETRY)))
                 return fail(env, at, ERR_LOGIC, "Cannot call `%s` on objects of type `%s`.", class->name,
                             value_type_name(object));
         return ST_OK;
@@ -248,6 +220,7 @@ static Status poly_row(Poly *poly, Env *env, Value row, Value *ret)
 {
         if (value_is_object(row)) {
                 TRY(poly_check_object(env, poly->term, poly->class, row));
+                poly->object_at = poly->term;
                 Frame *frame = env->frame;
                 env->frame = poly->frame;
                 Status st = poly_apply(poly, env, row, ret);
@@ -322,6 +295,7 @@ static Status poly_on(Env *env, Poly *poly, const Val *val, Val *ret)
         if (datum && value_is_object(val->datum)) {
                 Value result = value_none();
                 TRY(poly_check_object(env, val->term, class, val->datum));
+                poly->object_at = val->term;
                 TRY(poly_apply(poly, env, val->datum, &result));
                 if (value_is(result, V_NONE))
                         return fail_no_attribute(env, poly->term, poly->key, val->datum);
@@ -333,7 +307,7 @@ static Status poly_on(Env *env, Poly *poly, const Val *val, Val *ret)
         return poly_not_object(env, val->term, class, val);
 }
 
-static Status poly_eval(Env *env, const Term *term, const PolyClass *class, Val *ret)
+Status poly_eval(Env *env, const Term *term, const PolyClass *class, Val *ret)
 {
         Poly poly = {.class = class, .term = term};
         Val val;

@@ -399,6 +399,18 @@ static bool is_quick(const Term *term, unsigned *left, bool inside_walk)
         case TERM_RANGE:
         case TERM_FOR_EACH:
         case TERM_SPLICE_AT: return false;
+        case TERM_LINE:
+        case TERM_POLYGON:
+                if (term->has_args_splice)
+                        return false;
+                break;
+        case TERM_GEOJSON: /* as long as the shape is large */
+        case TERM_CIRCLE:
+        case TERM_FILL:
+        case TERM_POLYGON_SUB:
+        case TERM_DISTANCE:
+        case TERM_INTERSECTS:
+        case TERM_INCLUDES: return false;
         default:
                 if (term_info(term->type)->flags & (TF_BLOCKING | TF_WRITES))
                         return false; /* administration */

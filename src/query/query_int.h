@@ -376,6 +376,7 @@ extern const TermList terms_object; /* object.c    get_field bracket pluck witho
 extern const TermList terms_array;  /* array.c     append prepend difference set_* insert_at ... offsets_of */
 extern const TermList terms_coerce; /* coerce.c    coerce_to type_of */
 extern const TermList terms_time;   /* time_terms.c */
+extern const TermList terms_geo;    /* geo.c       point .. polygon_sub, geojson, distance intersects includes */
 extern const TermList terms_write;  /* write.c     insert update replace delete sync for_each */
 extern const TermList terms_admin;  /* admin.c     db_create ... config status wait info */
 /* nth with RethinkDB's rules, for bracket with a number. */

@@ -556,6 +556,8 @@ static void test_cost(void **state)
                 {Q("[54,[[16,[" T ",1]]]]"), QUERY_QUICK},
                 {Q("[43,[" T "]]"), QUERY_QUICK},
                 {Q("[24,[1,2]]"), QUERY_QUICK},
+                {Q("[159,[1,2]]"), QUERY_QUICK},
+                {Q("[165,[[159,[1,2]],3]]"), QUERY_LONG},
                 {Q(T), QUERY_LONG},
                 {Q("[39,[" T ",{}]]"), QUERY_LONG},
                 {Q("[54,[" T "]]"), QUERY_LONG},

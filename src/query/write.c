@@ -639,7 +639,7 @@ static Status parse_update(Write *w, Args *args)
 {
         const Term *term = args->terms[1];
         Val val;
-        if (!(term->tree_flags & TF_NONDETERMINISTIC)) {
+        if (!(term->tree_flags & TF_UNPROVABLE)) {
                 Status st = args_val_literal(args, 1, &val);
                 if (!st && val_is_datum(&val)) {
                         w->constant = val.datum;
@@ -669,7 +669,7 @@ static Status parse_change(Write *w, Args *args)
                 TRY(val_as_bool(env, &val, &non_atomic));
         TRY(parse_return_changes(env, w->term, &w->return_changes));
         TRY(parse_durability(env, w->term, &w->options.durability));
-        w->evaluated_first = (args->terms[1]->tree_flags & TF_NONDETERMINISTIC) != 0;
+        w->evaluated_first = (args->terms[1]->tree_flags & TF_UNPROVABLE) != 0;
         if (!non_atomic && w->evaluated_first)
                 return fail(env, w->term, ERR_LOGIC,
                             "Could not prove argument deterministic.  Maybe you want to use the non_atomic flag?");

@@ -26,7 +26,10 @@ typedef enum TermFlags {
         TF_IMPLEMENTED = 16,    /* others answer "not implemented" by name */
         TF_GROUPS = 32,         /* may give GROUPED_DATA */
         TF_FORBIDS_WRITES = 64, /* no writes in its arguments but the first */
+        TF_INEXACT = 128,       /* floating point that might come out differently elsewhere (geometry) */
 } TermFlags;
+/* What no function may hold that has to be deterministic. TF_INEXACT alone gives the same for each row of a query. */
+#define TF_UNPROVABLE (TF_NONDETERMINISTIC | TF_INEXACT)
 
 typedef struct TermInfo {
         const char *name;           /* "ORDER_BY" as in messages */
