@@ -68,8 +68,9 @@ static void repair_snapshot(uint8_t *data, size_t size, uint64_t position)
         if (size < 64)
                 return;
         store_u64(data + 8, 0x50414e53544f4850ull);
-        store_u32(data + 16, 1);
+        store_u32(data + 16, SNAPSHOT_VERSION);
         store_u64(data + 24, position);
+        store_u64(data + 32, data[32] % 8); /* where the log is needed from */
         store_u64(data, bytes_hash(data + 8, 56));
         uint64_t index = 0;
         for (size_t offset = 64; size - offset >= 48;) {
@@ -136,7 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE_OK(sim_new(1, &sim));
         REQUIRE_OK(os_dir_open(sim_os(sim), "data", OS_DIR_CREATE, &dir));
         REQUIRE_OK(os_dir_open_sub(dir, "log", OS_DIR_CREATE, &log));
-        write_file(dir, "VERSION", "photondb 1\n", 11);
+        snprintf(name, sizeof(name), "photondb %d\n", STORE_FORMAT_VERSION);
+        write_file(dir, "VERSION", name, strlen(name));
         if (mode & 1) {
                 if (mode & 2)
                         repair_snapshot(bytes, size, 7);

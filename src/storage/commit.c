@@ -13,6 +13,7 @@
 #define FREE_COMMITS_MAX 64
 #define KEEP_BODY_BYTES  ((size_t)64 << 10)
 #define COMMIT_MAX_BYTES ((size_t)1 << 30)
+#define AGAIN_MAX        3 /* times that the changes of a table are made anew, before the commit is too large */
 
 static CommitTable *commit_find(Commit *commit, const StoreTable *table)
 {
@@ -67,7 +68,7 @@ static void commit_end(Commit *commit) NO_TSA
         Store *store = commit->store;
         for (size_t i = commit->table_count; i-- > 0;) {
                 StoreTable *table = commit->tables[i].table;
-                if (!commit->tables[i].dropped)
+                if (!commit->tables[i].dropped && commit->tables[i].changed)
                         table->ops->table_tidy(table->engine_table);
                 mutex_unlock(&table->mu);
                 store_table_unref(table);
@@ -124,10 +125,12 @@ static Status commit_join(Commit *commit, StoreTable *table, bool created)
                 commit->tables = tables;
                 commit->table_capacity = capacity;
         }
-        EngineWrite *write;
-        TRY(table->ops->write_begin(table->engine_table, &write));
+        EngineWrite *write = NULL;
+        if (likely(!atomic_load_explicit(&table->damaged, memory_order_relaxed)))
+                TRY(table->ops->write_begin(table->engine_table, &write));
         atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
-        commit->tables[commit->table_count++] = (CommitTable){.table = table, .write = write, .created = created};
+        commit->tables[commit->table_count++] =
+                (CommitTable){.table = table, .write = write, .created = created, .changed = created};
         return ST_OK;
 }
 
@@ -145,6 +148,8 @@ Status commit_lock(Commit *commit, StoreTable *table) NO_TSA
                  */
                 assert(commit->tables[i].created || commit->tables[i].table->id < table->id); /* store I1 */
         }
+        if (commit->table_count == 0)
+                TRY(throttle_wait(commit->store, table->host)); /* not with a lock: others would wait with us */
         mutex_lock(&table->mu);
         Status st = atomic_load(&table->dropped) ? dropped_error(table) : commit_join(commit, table, false);
         if (st)
@@ -152,65 +157,106 @@ Status commit_lock(Commit *commit, StoreTable *table) NO_TSA
         return st;
 }
 
+/* The table is damaged, or its write ended with an error. */
+static Status no_write(StoreTable *table)
+{
+        TRY(store_table_error(table));
+        return status_new(ERR_INVALID, "a change of this commit failed before");
+}
+
 Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
 {
         CommitTable *entry = commit_find(commit, table);
         assert(entry && !entry->dropped);
+        if (unlikely(!entry->write))
+                return no_write(table);
         return table->ops->write_get(entry->write, 0, key, hold, ret_value, ret_found);
 }
 
 /* Room in the body first, the change then, the record last: a record stands for a change that was made. */
 static Status record_reserve(Commit *commit, size_t key_size, size_t value_size)
 {
-        return status_context(buf_reserve(&commit->body, RECORD_BYTES + key_size + value_size),
+        return status_context(buf_reserve(&commit->body, record_bytes(key_size, value_size)),
                               "the changes of one commit are too large");
 }
 
 static void record_add(Commit *commit, RecordKind kind, uint64_t table_id, Bytes key, Bytes value)
 {
-        uint8_t *out = commit->body.data + commit->body.size;
-        out[0] = (uint8_t)kind;
-        out[1] = 0;
-        store_u16(out + 2, (uint16_t)key.size);
-        store_u32(out + 4, (uint32_t)value.size);
-        store_u64(out + 8, table_id);
-        if (key.size)
-                memcpy(out + RECORD_BYTES, key.data, key.size);
-        if (value.size)
-                memcpy(out + RECORD_BYTES + key.size, value.data, value.size);
-        commit->body.size += RECORD_BYTES + key.size + value.size;
+        Record record = {.kind = kind, .table_id = table_id, .key = key, .value = value};
+        record_fill(commit->body.data + commit->body.size, &record);
+        commit->body.size += record_bytes(key.size, value.size);
+}
+
+static Status change_apply(const CommitTable *entry, const Record *record, bool *ret_found)
+{
+        const EngineOps *ops = entry->table->ops;
+        return record->kind == RECORD_PUT ? ops->write_put(entry->write, 0, record->key, record->value)
+                                          : ops->write_delete(entry->write, 0, record->key, ret_found);
+}
+
+/* The engine's cache was full in the middle of the commit. The table's changes are taken back, and made anew from their
+ * records when what others have changed is in files. A checkpoint needs no table's lock, so it comes to an end although
+ * we wait with ours. */
+static Status change_again(Commit *commit, CommitTable *entry)
+{
+        StoreTable *table = entry->table;
+        Record record;
+        bool found = true, deleted;
+        table->ops->write_abort(take(entry->write));
+        TRY(throttle_room(commit->store, table->host));
+        TRY(table->ops->write_begin(table->engine_table, &entry->write));
+        for (size_t offset = 0; found;) {
+                TRY(record_next(BYTES(commit->body.data, commit->body.size), &offset, &record, &found));
+                if (found && record.table_id == table->id && record.kind <= RECORD_DELETE)
+                        TRY(change_apply(entry, &record, &deleted));
+        }
+        return ST_OK;
+}
+
+static Status change(Commit *commit, CommitTable *entry, const Record *record, bool *ret_found)
+{
+        if (unlikely(!entry->write))
+                return no_write(entry->table);
+        TRY(record_reserve(commit, record->key.size, record->value.size));
+        Status st = change_apply(entry, record, ret_found);
+        for (int i = 0; i < AGAIN_MAX && status_code(st) == ERR_LIMIT && throttle_full(entry->table->host); i++) {
+                status_ignore(st);
+                st = change_again(commit, entry);
+                if (!st)
+                        st = change_apply(entry, record, ret_found);
+        }
+        commit->broken |= st != ST_OK;
+        return st;
 }
 
 Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value)
 {
         CommitTable *entry = commit_find(commit, table);
+        Record record = {.kind = RECORD_PUT, .table_id = table->id, .key = key, .value = value};
+        bool found;
         assert(entry && !entry->dropped);
         if (key.size > ENGINE_MAX_KEY_BYTES)
                 return status_new(ERR_LIMIT, "the key has %zu bytes, more than %d", key.size, ENGINE_MAX_KEY_BYTES);
-        TRY(record_reserve(commit, key.size, value.size));
-        Status st = table->ops->write_put(entry->write, 0, key, value);
-        if (st)
-                commit->broken = true;
-        else
-                record_add(commit, RECORD_PUT, table->id, key, value);
-        return st;
+        TRY(change(commit, entry, &record, &found));
+        entry->changed = true;
+        record_add(commit, RECORD_PUT, table->id, key, value);
+        return ST_OK;
 }
 
 Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found)
 {
         CommitTable *entry = commit_find(commit, table);
+        Record record = {.kind = RECORD_DELETE, .table_id = table->id, .key = key};
         assert(entry && !entry->dropped);
-        if (key.size > ENGINE_MAX_KEY_BYTES) {
-                *ret_found = false;
+        *ret_found = false;
+        if (key.size > ENGINE_MAX_KEY_BYTES)
                 return ST_OK;
-        }
-        TRY(record_reserve(commit, key.size, 0));
-        Status st = table->ops->write_delete(entry->write, 0, key, ret_found);
-        if (st)
-                commit->broken = true;
-        else if (*ret_found)
+        TRY(change(commit, entry, &record, ret_found));
+        if (*ret_found) {
+                entry->changed = true;
                 record_add(commit, RECORD_DELETE, table->id, key, BYTES_NONE);
-        return st;
+        }
+        return ST_OK;
 }
 
 Status commit_create_table(Commit *commit, uint64_t id, const char *engine, StoreTable **ret_table) NO_TSA
@@ -258,13 +304,56 @@ Status commit_drop_table(Commit *commit, StoreTable *table)
         return ST_OK;
 }
 
+/* What can fail without a trace comes before the log. */
+static Status commit_prepare(Commit *commit)
+{
+        if (commit->broken)
+                return status_new(ERR_INVALID, "a change of this commit failed before");
+        for (size_t i = 0; i < commit->table_count; i++) {
+                const CommitTable *entry = &commit->tables[i];
+                if (entry->changed && !entry->dropped && entry->table->ops->write_prepare)
+                        TRY(entry->table->ops->write_prepare(entry->write));
+        }
+        return ST_OK;
+}
+
+/* The table leaves with this commit; snapshots keep its rows. */
+static void publish_drop(Store *store, CommitTable *entry, uint64_t position) REQUIRES(store->commit_mu)
+{
+        StoreTable *table = entry->table;
+        table->ops->write_abort(entry->write);
+        table_unlist(store, table);
+        mutex_lock(&store->catalog_mu);
+        nummap_remove(store->tables, table->id);
+        mutex_unlock(&store->catalog_mu);
+        atomic_store(&table->dropped, true);
+        if (atomic_load(&table->damaged))
+                atomic_fetch_sub(&store->damaged_count, 1);
+        if (table->ops->table_dropped && table->engine_table && atomic_load(&table->visible))
+                table->ops->table_dropped(table->engine_table, position);
+        store_table_unref(table);
+}
+
+static void publish(Store *store, CommitTable *entry, uint64_t position) REQUIRES(store->commit_mu)
+{
+        StoreTable *table = entry->table;
+        if (entry->dropped) {
+                publish_drop(store, entry, position);
+        } else if (!entry->changed) {
+                table->ops->write_abort(entry->write);
+        } else {
+                table->ops->write_commit(entry->write, position);
+                table_list(store, table);
+                if (entry->created)
+                        atomic_store(&table->visible, true);
+        }
+}
+
 Status commit_finish(Commit *commit, uint64_t *ret_position)
 {
         Store *store = commit->store;
-        Status st = ST_OK;
         uint64_t position;
-        if (commit->broken)
-                st = status_new(ERR_INVALID, "a change of this commit failed before");
+        Status st = commit_prepare(commit);
         if (st || commit->body.size == 0) {
                 *ret_position = wal_last(store->wal);
                 commit_abort(commit);
@@ -277,24 +366,11 @@ Status commit_finish(Commit *commit, uint64_t *ret_position)
                 commit_abort(commit);
                 return st;
         }
-        for (size_t i = 0; i < commit->table_count; i++) {
-                CommitTable *entry = &commit->tables[i];
-                StoreTable *table = entry->table;
-                if (entry->dropped) {
-                        table->ops->write_abort(entry->write);
-                        mutex_lock(&store->catalog_mu);
-                        nummap_remove(store->tables, table->id);
-                        mutex_unlock(&store->catalog_mu);
-                        atomic_store(&table->dropped, true);
-                        store_table_unref(table);
-                } else {
-                        table->ops->write_commit(entry->write, position);
-                        if (entry->created)
-                                atomic_store(&table->visible, true);
-                }
-        }
+        for (size_t i = 0; i < commit->table_count; i++)
+                publish(store, &commit->tables[i], position);
         mutex_unlock(&store->commit_mu);
-        atomic_fetch_add_explicit(&store->commit_count, 1, memory_order_relaxed);
+        atomic_fetch_add(&store->commit_count, 1);
+        atomic_fetch_add_explicit(&store->logged_bytes, commit->body.size, memory_order_relaxed);
         commit_end(commit);
         *ret_position = position;
         return ST_OK;

@@ -11,12 +11,14 @@
 #define BLOCK_BYTES     ((size_t)256 << 10)   /* a block is closed when it has this many; one large row may be more */
 #define BLOCK_MAX_BYTES ((size_t)3 << 30)
 
-/*   0          8       16        20             24         32 .. 64
- *   | checksum | magic | version | header_bytes | position | reserved        checksum: XXH3 of bytes 8 .. 64 */
+/*   0          8       16        20             24         32         40               48        56 .. 64
+ *   | checksum | magic | version | header_bytes | position | log_from | log_generation | wall_us | 0
+ *   checksum: XXH3 of bytes 8 .. 64 */
 typedef struct FileHeader {
         uint64_t checksum, magic;
         uint32_t version, header_bytes;
-        uint64_t position, reserved[4];
+        SnapshotHead head;
+        uint64_t reserved;
 } FileHeader;
 _Static_assert(sizeof(FileHeader) == 64, "on-disk format: bump SNAPSHOT_VERSION, do not edit in place");
 
@@ -61,7 +63,7 @@ bool snapshot_file_parse(const char *name, uint64_t *ret_position)
 struct SnapshotWriter {
         OsDir *dir;
         OsFile *file;
-        uint64_t position, offset, index, table_id, block_rows, rows;
+        uint64_t offset, index, table_id, block_rows, rows;
         Buf block; /* header and body */
         bool finished;
         char name[SNAPSHOT_NAME_BYTES], temporary[SNAPSHOT_NAME_BYTES + 4];
@@ -90,19 +92,16 @@ static Status block_end(SnapshotWriter *writer, BlockKind kind, uint64_t count)
         return ST_OK;
 }
 
-Status snapshot_writer_open(OsDir *dir, uint64_t position, SnapshotWriter **ret_writer)
+Status snapshot_writer_open(OsDir *dir, const SnapshotHead *head, SnapshotWriter **ret_writer)
 {
         SnapshotWriter *writer = mem_zalloc(sizeof(SnapshotWriter));
-        FileHeader header = {.magic = SNAPSHOT_MAGIC,
-                             .version = SNAPSHOT_VERSION,
-                             .header_bytes = sizeof(header),
-                             .position = position};
+        FileHeader header = {
+                .magic = SNAPSHOT_MAGIC, .version = SNAPSHOT_VERSION, .header_bytes = sizeof(header), .head = *head};
         if (!writer)
                 return status_nomem();
         writer->dir = dir;
-        writer->position = position;
         buf_init(&writer->block, BLOCK_MAX_BYTES);
-        snapshot_file_name(position, writer->name);
+        snapshot_file_name(head->position, writer->name);
         snprintf(writer->temporary, sizeof(writer->temporary), "%s.tmp", writer->name);
         header.checksum = bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8);
         Status st = buf_reserve(&writer->block, BLOCK_BYTES + 4096);
@@ -240,28 +239,51 @@ static Status rows_visit(Input *input, const BlockHeader *header, const Snapshot
         return p == end ? ST_OK : damaged(input, "a block has more bytes than rows");
 }
 
+/* Opens the file of `input` and checks its header. */
+static Status input_open(Input *input, uint64_t position, SnapshotHead *ret_head)
+{
+        FileHeader header;
+        size_t got;
+        buf_init(&input->block, BLOCK_MAX_BYTES);
+        TRY(os_file_open(input->dir, input->name, OS_READ, &input->file));
+        TRY(os_file_size(input->file, &input->size));
+        TRY(os_file_read_at(input->file, 0, &header, sizeof(header), &got));
+        if (got < sizeof(header) || header.magic != SNAPSHOT_MAGIC ||
+            bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8) != header.checksum)
+                return damaged(input, "its header is not readable");
+        if (header.version > SNAPSHOT_VERSION)
+                return status_hint(status_new(ERR_VERSION, "snapshot file %s/%s has format %u; this version reads %d",
+                                              os_dir_path(input->dir), input->name, header.version, SNAPSHOT_VERSION),
+                                   "start the newer version that wrote it, or choose another directory");
+        if (header.version < SNAPSHOT_VERSION)
+                return status_hint(status_new(ERR_VERSION,
+                                              "snapshot file %s/%s has the older format %u; this version reads %d",
+                                              os_dir_path(input->dir), input->name, header.version, SNAPSHOT_VERSION),
+                                   "export the data with the version that wrote it, or choose another directory");
+        if (header.head.position != position || header.head.log_from > position)
+                return damaged(input, "it is not the file its name says");
+        input->offset = sizeof(header);
+        *ret_head = header.head;
+        return ST_OK;
+}
+
+Status snapshot_file_head(OsDir *dir, uint64_t position, SnapshotHead *ret_head)
+{
+        char name[SNAPSHOT_NAME_BYTES];
+        _cleanup_(input_done) Input input = {.dir = dir, .name = name};
+        snapshot_file_name(position, name);
+        return input_open(&input, position, ret_head);
+}
+
 Status snapshot_file_read(OsDir *dir, uint64_t position, const SnapshotVisitor *visitor)
 {
         char name[SNAPSHOT_NAME_BYTES], engine[64];
         _cleanup_(input_done) Input input = {.dir = dir, .name = name};
-        FileHeader header;
-        size_t got;
+        SnapshotHead head;
         uint64_t rows = 0, table_id = 0;
         bool in_table = false;
         snapshot_file_name(position, name);
-        buf_init(&input.block, BLOCK_MAX_BYTES);
-        TRY(os_file_open(dir, name, OS_READ, &input.file));
-        TRY(os_file_size(input.file, &input.size));
-        TRY(os_file_read_at(input.file, 0, &header, sizeof(header), &got));
-        if (got < sizeof(header) || header.magic != SNAPSHOT_MAGIC ||
-            bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8) != header.checksum)
-                return damaged(&input, "its header is not readable");
-        if (header.version > SNAPSHOT_VERSION)
-                return status_new(ERR_VERSION, "snapshot file %s/%s has format %u; this version reads up to %d",
-                                  os_dir_path(dir), name, header.version, SNAPSHOT_VERSION);
-        if (header.position != position)
-                return damaged(&input, "it is not the file its name says");
-        input.offset = sizeof(header);
+        TRY(input_open(&input, position, &head));
         for (uint64_t index = 0;; index++) {
                 BlockHeader block;
                 TRY(block_read(&input, index, &block));
@@ -290,4 +312,19 @@ Status snapshot_file_read(OsDir *dir, uint64_t position, const SnapshotVisitor *
                 }
                 input.offset += sizeof(BlockHeader) + block.body_bytes;
         }
+}
+
+Status snapshot_file_move(OsDir *dir, uint64_t position, uint64_t log_generation)
+{
+        _cleanup_(os_file_closep) OsFile *file = NULL;
+        char name[SNAPSHOT_NAME_BYTES];
+        FileHeader header = {.magic = SNAPSHOT_MAGIC, .version = SNAPSHOT_VERSION, .header_bytes = sizeof(FileHeader)};
+        TRY(snapshot_file_head(dir, position, &header.head));
+        header.head.log_from = position;
+        header.head.log_generation = MAX(header.head.log_generation, log_generation);
+        header.checksum = bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8);
+        snapshot_file_name(position, name);
+        TRY(os_file_open(dir, name, OS_READ | OS_WRITE, &file));
+        TRY(os_file_write_at(file, 0, &header, sizeof(header)));
+        return os_file_sync(file);
 }

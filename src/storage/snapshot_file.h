@@ -5,16 +5,28 @@
 
 #include "os/os.h"
 
-#define SNAPSHOT_VERSION    1
+#define SNAPSHOT_VERSION    2
 #define SNAPSHOT_NAME_BYTES 48
 
 void snapshot_file_name(uint64_t position, char out[SNAPSHOT_NAME_BYTES]);
 /* False if it is not such a name. */
 bool snapshot_file_parse(const char *name, uint64_t *ret_position);
 
+/* What a file says of the log beside it. */
+typedef struct SnapshotHead {
+        uint64_t position;       /* what it holds */
+        uint64_t log_from;       /* frames behind this one are needed: = position, less when a table is damaged */
+        uint64_t log_generation; /* of the newest log file that may be gone */
+        int64_t wall_us;         /* when the commit at `position` was made; 0: none was */
+} SnapshotHead;
+
+/* For a copy that goes on as a store of its own, in place and synced: new log files get numbers above `log_generation`,
+ * and no older log is needed (what of a damaged table is only there is lost). */
+MUST_USE Status snapshot_file_move(OsDir *dir, uint64_t position, uint64_t log_generation);
+
 /* --- writing: open, (table, row*)*, finish. Nothing has the final name before finish succeeded. --- */
 typedef struct SnapshotWriter SnapshotWriter;
-MUST_USE Status snapshot_writer_open(OsDir *dir, uint64_t position, SnapshotWriter **ret_writer);
+MUST_USE Status snapshot_writer_open(OsDir *dir, const SnapshotHead *head, SnapshotWriter **ret_writer);
 MUST_USE Status snapshot_writer_table(SnapshotWriter *writer, uint64_t table_id, const char *engine);
 MUST_USE Status snapshot_writer_row(SnapshotWriter *writer, Bytes key, Bytes value);
 /* Syncs, renames, syncs the directory. */
@@ -23,6 +35,7 @@ MUST_USE Status snapshot_writer_finish(SnapshotWriter *writer);
 SnapshotWriter *snapshot_writer_close(SnapshotWriter *writer);
 
 /* --- reading --- */
+MUST_USE Status snapshot_file_head(OsDir *dir, uint64_t position, SnapshotHead *ret_head);
 typedef struct SnapshotVisitor {
         void *ctx;
         Status (*table)(void *ctx, uint64_t table_id, const char *engine);

@@ -14,38 +14,131 @@
 
 /* --- tables --- */
 
+StoreEngine *store_engine(Store *store, const EngineOps *ops)
+{
+        const EngineOps *host = ops->host ? ops->host : ops;
+        for (size_t i = 0; i < store->engine_count; i++)
+                if (store->engines[i].ops == host)
+                        return &store->engines[i];
+        return NULL;
+}
+
+static StoreTable *table_alloc(Store *store, uint64_t id, const EngineOps *ops)
+{
+        StoreTable *table = mem_zalloc(sizeof(StoreTable));
+        if (table) {
+                table->store = store;
+                table->id = id;
+                table->ops = ops;
+                table->host = store_engine(store, ops);
+                atomic_store(&table->refs, 1);
+                mutex_init(&table->mu);
+        }
+        return table;
+}
+
+static void table_free(StoreTable *table)
+{
+        mutex_done(&table->mu);
+        mem_free(table->error_text);
+        mem_free(table);
+}
+
 Status table_new(Store *store, uint64_t id, const char *engine, StoreTable **ret_table)
 {
         const EngineOps *ops = engine_find(engine);
         if (!ops)
                 return status_new(ERR_UNSUPPORTED, "there is no storage engine \"%s\"", engine);
-        StoreTable *table = mem_zalloc(sizeof(StoreTable));
+        StoreTable *table = table_alloc(store, id, ops);
         if (!table)
                 return status_nomem();
-        Status st = ops->table_create(store->memory, id, &table->engine_table);
+        Status st = ops->table_create(table->host->engine, id, &table->engine_table);
+        if (st)
+                table_free(table);
+        else
+                *ret_table = table;
+        return st;
+}
+
+void table_damage(StoreTable *table, Status error)
+{
+        char text[512];
+        table->error_code = status_code(error);
+        table->error_text = mem_strdup(status_text(error, text, sizeof(text)));
+        status_ignore(error);
+        atomic_store(&table->damaged, true);
+        atomic_fetch_add(&table->store->damaged_count, 1);
+}
+
+Status table_stored(Store *store, StoreEngine *host, uint64_t id, const EngineOps *ops, uint64_t position,
+                    StoreTable **ret_table)
+{
+        StoreTable *table = table_alloc(store, id, ops);
+        if (!table)
+                return status_nomem();
+        Status st = host->ops->table_open(host->engine, id, &table->engine_table);
+        if (status_code(st) == ERR_CORRUPT) {
+                table_damage(table, st);
+                st = ST_OK;
+        }
         if (st) {
-                mem_free(table);
+                table_free(table);
                 return st;
         }
-        table->store = store;
-        table->id = id;
-        table->ops = ops;
-        atomic_store(&table->refs, 1);
-        mutex_init(&table->mu);
+        table->position = position;
+        atomic_store(&table->visible, true);
         *ret_table = table;
         return ST_OK;
+}
+
+void table_list(Store *store, StoreTable *table)
+{
+        StoreEngine *host = table->host;
+        if (table->listed)
+                return;
+        table->listed = true;
+        table->previous = NULL;
+        table->next = host->tables;
+        if (table->next)
+                table->next->previous = table;
+        host->tables = table;
+        host->table_count++;
+}
+
+void table_unlist(Store *store, StoreTable *table)
+{
+        StoreEngine *host = table->host;
+        if (!table->listed)
+                return;
+        table->listed = false;
+        if (table->previous)
+                table->previous->next = table->next;
+        else
+                host->tables = table->next;
+        if (table->next)
+                table->next->previous = table->previous;
+        host->table_count--;
 }
 
 StoreTable *store_table_unref(StoreTable *table)
 {
         if (table && atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) == 1) {
                 /* Out of the catalog, or the catalog's reference would be left. */
-                assert(atomic_load(&table->dropped));
-                table->ops->table_drop(table->engine_table);
-                mutex_done(&table->mu);
-                mem_free(table);
+                assert(atomic_load(&table->dropped) && !table->listed);
+                if (table->engine_table)
+                        table->ops->table_drop(table->engine_table);
+                table_free(table);
         }
         return NULL;
+}
+
+Status store_table_error(StoreTable *table)
+{
+        if (likely(!atomic_load_explicit(&table->damaged, memory_order_acquire)))
+                return ST_OK;
+        return status_hint(status_new(table->error_code, "table %" PRIu64 " is damaged: %s", table->id,
+                                      table->error_text ? table->error_text : "out of memory while it was opened"),
+                           "restore a backup, or drop the table; the others are not concerned");
 }
 
 StoreTable *store_table_ref(Store *store, uint64_t id)
@@ -72,7 +165,10 @@ bool store_table_dropped(const StoreTable *table)
 
 void store_table_stats(StoreTable *table, EngineStats *ret_stats)
 {
-        table->ops->table_stats(table->engine_table, ret_stats);
+        if (table->engine_table && !atomic_load(&table->damaged))
+                table->ops->table_stats(table->engine_table, ret_stats);
+        else
+                *ret_stats = (EngineStats){0};
 }
 
 static int table_compare(const void *a, const void *b)
@@ -120,7 +216,7 @@ Status store_each_table(Store *store, Status (*each)(void *ctx, uint64_t id, con
         return st;
 }
 
-void tables_clear(Store *store)
+void tables_clear(Store *store) NO_TSA
 {
         size_t cursor = 0;
         uint64_t id;
@@ -129,6 +225,7 @@ void tables_clear(Store *store)
                 StoreTable *table = value;
                 table->ops->write_abort(table->replay);
                 table->replay = NULL;
+                table_unlist(store, table);
                 atomic_store(&table->dropped, true);
                 store_table_unref(table);
         }
@@ -139,6 +236,7 @@ void tables_clear(Store *store)
 
 typedef struct DirNames {
         bool version, data;
+        bool backup, restore; /* marked as something that nobody may write to: backup.c, restore.c */
 } DirNames;
 
 static Status note_name(void *ctx, const char *name)
@@ -146,6 +244,8 @@ static Status note_name(void *ctx, const char *name)
         DirNames *names = ctx;
         uint64_t position;
         names->version |= strcmp(name, VERSION_NAME) == 0;
+        names->backup |= strcmp(name, "BACKUP") == 0;
+        names->restore |= strcmp(name, "RESTORE") == 0;
         names->data |= strcmp(name, "log") == 0 || snapshot_file_parse(name, &position);
         return ST_OK;
 }
@@ -158,6 +258,13 @@ static Status version_check(Store *store, bool *ret_fresh)
         unsigned format = 0;
         int end = 0;
         TRY(os_dir_list(store->dir, note_name, &names));
+        if (names.backup)
+                return status_hint(
+                        status_new(ERR_INVALID, "%s is a backup, which must stay as it is", os_dir_path(store->dir)),
+                        "photondb restore %s --data-dir NEW makes a data directory of it", os_dir_path(store->dir));
+        if (names.restore && !store->options.restoring)
+                return status_hint(status_new(ERR_INVALID, "the restore into %s did not end", os_dir_path(store->dir)),
+                                   "remove the directory, and restore once more");
         *ret_fresh = !names.version;
         if (!names.version) {
                 if (names.data)
@@ -174,9 +281,14 @@ static Status version_check(Store *store, bool *ret_fresh)
                 st = status_new(ERR_CORRUPT, "%s/%s does not say which format the directory has",
                                 os_dir_path(store->dir), VERSION_NAME);
         if (!st && format > STORE_FORMAT_VERSION)
-                st = status_hint(status_new(ERR_VERSION, "data directory %s has format %u; this version reads up to %d",
+                st = status_hint(status_new(ERR_VERSION, "data directory %s has format %u; this version reads %d",
                                             os_dir_path(store->dir), format, STORE_FORMAT_VERSION),
                                  "start the newer version that wrote it, or choose another directory");
+        if (!st && format < STORE_FORMAT_VERSION)
+                st = status_hint(status_new(ERR_VERSION,
+                                            "data directory %s has the older format %u; this version reads %d",
+                                            os_dir_path(store->dir), format, STORE_FORMAT_VERSION),
+                                 "export the data with the version that wrote it, or choose another directory");
         buf_done(&text);
         return st;
 }
@@ -245,12 +357,105 @@ static void log_changed(void *ctx)
         checkpoint_want(store);
 }
 
+/* --- engines --- */
+
+static Status engines_open(Store *store)
+{
+        const EngineOps *ops;
+        EngineOptions options = {.os = store->os,
+                                 .dir = store->dir,
+                                 .memory_max_bytes = store->options.memory_max_bytes,
+                                 .cache_max_bytes = store->options.cache_max_bytes,
+                                 .file_max_bytes = store->options.file_max_bytes};
+        for (size_t i = 0; (ops = engine_at(i)); i++) {
+                StoreEngine *engine = &store->engines[store->engine_count];
+                assert(ops->abi == ENGINE_ABI);
+                if (ops->host)
+                        continue;
+                assert(store->engine_count < STORE_ENGINES_MAX);
+                TRY_CTX(ops->open(&options, &engine->engine), "opening the engine \"%s\" in %s", ops->name,
+                        os_dir_path(store->dir));
+                engine->ops = ops;
+                store->engine_count++;
+        }
+        return ST_OK;
+}
+
+static void engines_close(Store *store)
+{
+        while (store->engine_count > 0) {
+                StoreEngine *engine = &store->engines[--store->engine_count];
+                engine->ops->close(engine->engine);
+        }
+}
+
+static void histogram_merge(Histogram *into, const Histogram *more)
+{
+        into->count += more->count;
+        into->sum += more->sum;
+        into->max = MAX(into->max, more->max);
+        for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+                into->buckets[i] += more->buckets[i];
+}
+
+static void engines_stats(Store *store, EngineStats *ret_stats)
+{
+        EngineStats sum = {0};
+        bool persistent = false;
+        for (size_t i = 0; i < store->engine_count; i++) {
+                const StoreEngine *engine = &store->engines[i];
+                EngineStats one = {0};
+                engine->ops->engine_stats(engine->engine, &one);
+                sum.row_count += one.row_count;
+                sum.row_bytes += one.row_bytes;
+                sum.memory_bytes += one.memory_bytes;
+                sum.snapshot_count += one.snapshot_count;
+                sum.cache_bytes += one.cache_bytes;
+                sum.cache_max_bytes += one.cache_max_bytes;
+                sum.dirty_bytes += one.dirty_bytes;
+                sum.dirty_max_bytes += one.dirty_max_bytes;
+                sum.hit_count += one.hit_count;
+                sum.read_count += one.read_count;
+                sum.evicted_count += one.evicted_count;
+                sum.file_bytes += one.file_bytes;
+                sum.live_bytes += one.live_bytes;
+                sum.waiting_bytes += one.waiting_bytes;
+                sum.free_bytes += one.free_bytes;
+                sum.metadata_bytes += one.metadata_bytes;
+                sum.checkpoint_count += one.checkpoint_count;
+                sum.checkpoint_ns_last = MAX(sum.checkpoint_ns_last, one.checkpoint_ns_last);
+                sum.checkpoint_bytes_last += one.checkpoint_bytes_last;
+                histogram_merge(&sum.sync_ns, &one.sync_ns);
+                if (engine->ops->persistent)
+                        sum.checkpoint_position = persistent ? MIN(sum.checkpoint_position, one.checkpoint_position)
+                                                             : one.checkpoint_position;
+                persistent |= engine->ops->persistent;
+        }
+        *ret_stats = sum;
+}
+
+void store_space_classes(Store *store, void (*each)(void *ctx, const char *engine, const EngineSpaceClass *class),
+                         void *ctx)
+{
+        EngineSpaceClass classes[128];
+        for (size_t i = 0; i < store->engine_count; i++) {
+                const StoreEngine *engine = &store->engines[i];
+                if (!engine->ops->space_classes)
+                        continue;
+                size_t n = engine->ops->space_classes(engine->engine, classes, ELEMENTS(classes));
+                for (size_t k = 0; k < n; k++)
+                        each(ctx, engine->ops->name, &classes[k]);
+        }
+}
+
+/* --- opening and closing --- */
+
 static void store_free(Store *store)
 {
         tables_clear(store);
         commits_free(store);
-        if (store->memory)
-                engine_memory.close(store->memory);
+        engines_close(store);
+        os_dir_close(store->archive_dir);
         os_dir_close(store->log_dir);
         os_dir_close(store->dir);
         mutex_done(&store->commit_mu);
@@ -260,11 +465,12 @@ static void store_free(Store *store)
         mutex_done(&store->checkpoint_mu);
         mutex_done(&store->wake_mu);
         cond_done(&store->wake);
+        cond_done(&store->eased);
         mem_free((void *)(uintptr_t)store->options.path);
         mem_free(store);
 }
 
-Status store_open(const StoreOptions *options, Store **ret_store)
+static Status store_new(const StoreOptions *options, Store **ret_store)
 {
         Store *store = mem_zalloc(sizeof(Store));
         if (!store)
@@ -276,6 +482,7 @@ Status store_open(const StoreOptions *options, Store **ret_store)
         mutex_init(&store->checkpoint_mu);
         mutex_init(&store->wake_mu);
         cond_init(&store->wake);
+        cond_init(&store->eased);
         store->options = *options;
         store->os = options->os;
         if (!store->options.log_segment_bytes)
@@ -286,35 +493,54 @@ Status store_open(const StoreOptions *options, Store **ret_store)
                 store->options.log_tail_max_bytes = (size_t)64 << 20;
         if (!store->options.soft_sync_ms)
                 store->options.soft_sync_ms = 1000;
-        EngineOptions engine_options = {.memory_max_bytes = options->memory_max_bytes};
-
-        Status st = ST_OK;
         store->options.path = mem_strdup(options->path);
-        if (!store->options.path)
-                st = status_nomem();
-        if (!st)
-                st = nummap_new(&store->tables);
-        if (!st)
-                st = engine_memory.open(store->os, &engine_options, &store->memory);
-        if (!st)
-                st = directory_open(store);
-        if (!st)
-                st = recovery_run(store);
-        if (!st) {
-                wal_on_change(store->wal, log_changed, store);
-                if (options->background) {
-                        st = thread_start(&store->thread, "checkpoint", checkpoint_thread, store);
-                        store->thread_started = !st;
-                }
-                if (st)
-                        status_ignore(wal_close(store->wal));
+        if (!store->options.path) {
+                store_free(store);
+                return status_nomem();
         }
+        *ret_store = store;
+        return ST_OK;
+}
+
+static Status store_start(Store *store)
+{
+        TRY(nummap_new(&store->tables));
+        TRY(directory_open(store));
+        if (store->options.log_archive)
+                TRY_CTX(os_dir_open(store->os, store->options.log_archive, OS_DIR_CREATE, &store->archive_dir),
+                        "opening the log archive");
+        TRY(engines_open(store));
+        TRY(recovery_run(store));
+        wal_on_change(store->wal, log_changed, store);
+        atomic_store(&store->checkpoint_ended_ns, os_mono_ns(store->os));
+        if (store->options.background) {
+                TRY(thread_start(&store->thread, "checkpoint", checkpoint_thread, store));
+                store->thread_started = true;
+        }
+        return ST_OK;
+}
+
+Status store_open(const StoreOptions *options, Store **ret_store)
+{
+        Store *store;
+        TRY(store_new(options, &store));
+        Status st = store_start(store);
         if (st) {
+                status_ignore(wal_close(store->wal));
                 store_free(store);
                 return st;
         }
         *ret_store = store;
         return ST_OK;
+}
+
+/* So that the next start has nothing to replay. Best effort: without it that start is as after a crash. */
+static void close_checkpoint(Store *store)
+{
+        Status st = wal_error(store->wal);
+        if (!st && wal_last(store->wal) > atomic_load(&store->checkpoint_position))
+                st = checkpoint_try(store, checkpoint_kind(store));
+        status_ignore(st);
 }
 
 Status store_close(Store *store)
@@ -324,9 +550,11 @@ Status store_close(Store *store)
         mutex_lock(&store->wake_mu);
         store->closing = true;
         cond_signal(&store->wake);
+        cond_broadcast(&store->eased);
         mutex_unlock(&store->wake_mu);
         if (store->thread_started)
                 thread_join(&store->thread);
+        close_checkpoint(store);
         Status st = wal_close(store->wal);
         store_free(store);
         return st;
@@ -339,17 +567,27 @@ void store_stats(Store *store, StoreStats *ret_stats)
         *ret_stats = (StoreStats){
                 .last_position = wal_last(store->wal),
                 .durable_position = wal_durable(store->wal),
-                .snapshot_position = atomic_load(&store->snapshot_position),
                 .log_bytes = wal_bytes(store->wal),
                 .log_segment_count = wal.segment_count,
                 .sync_count = wal.sync_count,
                 .commit_count = atomic_load(&store->commit_count),
-                .sync_ns_total = wal.sync_ns_total,
-                .sync_ns_max = wal.sync_ns_max,
+                .sync_ns = wal.sync_ns,
                 .replayed_frames = wal.replayed_frames,
+                .replayed_bytes = wal.replayed_bytes,
                 .replay_ns = store->replay_ns,
+                .checkpoint_position = atomic_load(&store->checkpoint_position),
+                .checkpoint_count = atomic_load(&store->checkpoint_count),
+                .checkpoint_age_us = (os_mono_ns(store->os) - atomic_load(&store->checkpoint_ended_ns)) / 1000,
+                .damaged_table_count = atomic_load(&store->damaged_count),
         };
-        engine_memory.engine_stats(store->memory, &ret_stats->engines);
+        mutex_lock(&store->catalog_mu);
+        ret_stats->table_count = nummap_count(store->tables);
+        mutex_unlock(&store->catalog_mu);
+        mutex_lock(&store->wake_mu);
+        ret_stats->throttled_count = store->throttled_count;
+        ret_stats->throttled_ns = store->throttled_ns;
+        mutex_unlock(&store->wake_mu);
+        engines_stats(store, &ret_stats->engines);
 }
 
 /* --- reading: a Snapshot is the engine's own, a Cursor too (see EngineObject) --- */
@@ -364,6 +602,8 @@ Status store_pin(StoreTable *table, Snapshot **ret_snapshot)
         EngineSnapshot *snapshot;
         if (unlikely(atomic_load_explicit(&table->dropped, memory_order_acquire)))
                 return status_new(ERR_NOT_FOUND, "table %" PRIu64 " was dropped", table->id);
+        if (unlikely(atomic_load_explicit(&table->damaged, memory_order_acquire)))
+                return store_table_error(table);
         TRY(table->ops->pin(table->engine_table, &snapshot));
         *ret_snapshot = (Snapshot *)snapshot;
         return ST_OK;
@@ -393,6 +633,12 @@ Status snapshot_count(Snapshot *snapshot, EngineRange range, uint64_t *ret_count
 Status snapshot_nth(Snapshot *snapshot, uint64_t n, Arena *hold, Bytes *ret_key, Bytes *ret_value, bool *ret_found)
 {
         return ops_of(snapshot)->nth((EngineSnapshot *)snapshot, 0, n, hold, ret_key, ret_value, ret_found);
+}
+
+Status snapshot_split(Snapshot *snapshot, EngineRange range, size_t parts, Arena *hold, Bytes *ret_keys,
+                      size_t *ret_count)
+{
+        return ops_of(snapshot)->split((EngineSnapshot *)snapshot, 0, range, parts, hold, ret_keys, ret_count);
 }
 
 Status cursor_open(Snapshot *snapshot, EngineRange range, bool descending, Cursor **ret_cursor)

@@ -6,15 +6,16 @@
  * a soft commit that was lost with the power is given out again.
  *
  * Files in the data directory (formats: storage/README.md, storage/log/README.md):
- *      LOCK  VERSION  log/<first position>-<generation>.log  snapshot-<position>
+ *      LOCK  VERSION  log/<first position>-<generation>.log  snapshot-<position>  and those of persistent engines
  *
  * Threads: everything from any thread unless said otherwise. Lock order: docs/locks.md. */
 #ifndef STORAGE_STORE_H
 #define STORAGE_STORE_H
 
 #include "storage/engine.h"
+#include "storage/moment.h"
 
-#define STORE_FORMAT_VERSION 1
+#define STORE_FORMAT_VERSION 2
 
 typedef struct Store Store;
 typedef struct StoreTable StoreTable; /* counted */
@@ -26,10 +27,17 @@ typedef struct StoreOptions {
         Os *os;
         const char *path;           /* data directory; created if absent */
         size_t memory_max_bytes;    /* for the `memory` engine; 0 = none */
+        size_t cache_max_bytes;     /* for engines with files; 0 = none */
+        uint64_t file_max_bytes;    /* of such an engine; 0 = none */
         uint64_t log_segment_bytes; /* 0 = 64 MiB */
-        uint64_t log_budget_bytes;  /* log bytes that start a snapshot file; 0 = 256 MiB */
-        size_t log_tail_max_bytes;  /* appended and not yet synced; a commit waits beyond it; 0 = 64 MiB */
-        uint64_t soft_sync_ms;      /* soft commits are synced at the latest after this; 0 = 1000 */
+        uint64_t log_budget_bytes;  /* log bytes that start a checkpoint; 0 = 256 MiB */
+        const char *log_archive;    /* a directory that gets each log file before it is removed; NULL: none */
+        /* Not 0: stop the recovery there, whatever the log has behind, and forget the rest of the log for good: a
+         * checkpoint is made at once and the log begins anew behind it. ERR_NOT_FOUND: the log does not reach it. */
+        StoreMoment recover_to;
+        bool restoring; /* by store_restore alone: opens a directory that is marked as not yet whole (file RESTORE) */
+        size_t log_tail_max_bytes; /* appended and not yet synced; a commit waits beyond it; 0 = 64 MiB */
+        uint64_t soft_sync_ms;     /* soft commits are synced at the latest after this; 0 = 1000 */
         /* After each attempt of the snapshot thread, from that thread; `st` is borrowed. NULL is fine. */
         void (*checkpoint_done)(void *ctx, Status st);
         void *checkpoint_ctx;
@@ -37,11 +45,16 @@ typedef struct StoreOptions {
 } StoreOptions;
 
 typedef struct StoreStats {
-        uint64_t last_position, durable_position, snapshot_position;
+        uint64_t last_position, durable_position;
         uint64_t log_bytes, log_segment_count, sync_count, commit_count;
-        uint64_t sync_ns_total, sync_ns_max;
-        uint64_t replayed_frames, replay_ns;
-        EngineStats engines;
+        Histogram sync_ns; /* of the log */
+        uint64_t replayed_frames, replayed_bytes, replay_ns;
+        uint64_t checkpoint_position; /* every engine's is at least this */
+        uint64_t checkpoint_count;
+        int64_t checkpoint_age_us; /* since the last one ended well, or since the start */
+        uint64_t table_count, damaged_table_count;
+        uint64_t throttled_count, throttled_ns; /* commits that waited for dirty nodes to be written, and how long */
+        EngineStats engines;                    /* of all engines, added up */
 } StoreStats;
 
 /* Opens or creates, and replays the log. Nothing on disk changes when it fails with: ERR_BUSY (another process holds
@@ -52,6 +65,9 @@ MUST_USE Status store_open(const StoreOptions *options, Store **ret_store);
  */
 MUST_USE Status store_close(Store *store);
 void store_stats(Store *store, StoreStats *ret_stats);
+/* Calls `each` for the classes of every persistent engine's files. */
+void store_space_classes(Store *store, void (*each)(void *ctx, const char *engine, const EngineSpaceClass *class),
+                         void *ctx);
 
 /* --- tables: numbered by the caller, who keeps names and settings in a table of its own --- */
 /* Calls `each` for every table, in order of id. */
@@ -61,6 +77,10 @@ StoreTable *store_table_unref(StoreTable *table);       /* NULL is fine; returns
 uint64_t store_table_id(const StoreTable *table);
 bool store_table_dropped(const StoreTable *table);
 void store_table_stats(StoreTable *table, EngineStats *ret_stats);
+
+/* A table whose files are damaged: everything but a drop fails with this error. The caller owns it; ST_OK: it is fine.
+ */
+MUST_USE Status store_table_error(StoreTable *table);
 
 /* --- reading --- */
 /* ERR_NOT_FOUND if the table was dropped, ERR_LIMIT at 262 144 open snapshots. */
@@ -75,6 +95,9 @@ MUST_USE Status snapshot_nth(Snapshot *snapshot, uint64_t n, Arena *hold, Bytes 
 MUST_USE Status cursor_open(Snapshot *snapshot, EngineRange range, bool descending, Cursor **ret_cursor);
 MUST_USE Status cursor_next(Cursor *cursor, Arena *hold, Bytes *ret_key, Bytes *ret_value, bool *ret_found);
 MUST_USE Status cursor_skip(Cursor *cursor, uint64_t n, uint64_t *ret_skipped);
+/* Keys that cut the range into `parts` of about equal size: up to parts - 1, ascending, in ret_keys[]. */
+MUST_USE Status snapshot_split(Snapshot *snapshot, EngineRange range, size_t parts, Arena *hold, Bytes *ret_keys,
+                               size_t *ret_count);
 void cursor_close(Cursor *cursor); /* NULL is fine; before its snapshot is unpinned */
 
 /* --- writing: a commit changes any number of tables atomically --- */
@@ -113,10 +136,69 @@ MUST_USE Status store_watch(Store *store, void (*changed)(void *ctx), void *ctx,
 void store_unwatch(StoreWatch *watch); /* after it returns, `changed` is not called again; NULL is fine */
 /* background = false: one round of the log: write and sync what there is, or one attempt to get over a failure. */
 MUST_USE Status store_step(Store *store);
-/* Writes a snapshot file now and cuts the log. */
+/* Makes all there is durable in files and cuts the log. */
 MUST_USE Status store_checkpoint(Store *store);
 /* What the last checkpoint, by the thread or by call, failed with; ST_OK if it did not. The thread tries again. Caller
  * owns it. */
 MUST_USE Status store_checkpoint_error(Store *store);
+
+/* --- verification, backup: offline.c, backup.c --- */
+typedef struct StoreProgress {
+        void *ctx;
+        /* May be NULL; an error ends the work. `what` is a word or two for people. */
+        Status (*report)(void *ctx, const char *what, uint64_t done_bytes, uint64_t total_bytes);
+} StoreProgress;
+
+typedef struct StoreCheck {
+        Os *os;
+        const char *path; /* a data directory, or a backup */
+        StoreProgress progress;
+        void *ctx;
+        /* Each thing that is wrong, as a line for people that names file and offset. */
+        Status (*problem)(void *ctx, const char *text);
+        /* May be NULL. As of the checkpoint, `after` false; then what the log changes, `after` true (value data NULL:
+         * a deletion). The text is what is wrong with the row, NULL if nothing. */
+        const char *(*row)(void *ctx, uint64_t table_id, Bytes key, Bytes value, bool after);
+        /* May be NULL. Behind the problem that makes rows of this table unreadable or wrong. */
+        void (*damaged)(void *ctx, uint64_t table_id);
+        /* May be NULL. At the end, each table that there is then, the log's changes included; in order of id. */
+        Status (*table)(void *ctx, uint64_t table_id, const char *engine);
+} StoreCheck;
+typedef struct StoreCheckResult {
+        uint64_t table_count;
+        uint64_t row_count;       /* as of the checkpoint */
+        uint64_t log_frame_count; /* commits behind the checkpoint of some engine */
+        uint64_t byte_count;      /* of all files */
+        uint64_t problem_count;
+        uint64_t checkpoint_position; /* the oldest of the engines' */
+        uint64_t last_position;
+        uint64_t torn_bytes; /* of the log, behind its last commit: a write that a crash cut off */
+        bool closed_cleanly; /* the log ends in a seal, or has nothing that the checkpoint does not have */
+} StoreCheckResult;
+/* Walks every byte of a data directory that nobody has open, and writes nothing to it. ST_OK also when problems were
+ * found; ERR_BUSY, ERR_NOT_FOUND, ERR_VERSION, and errors of reading. */
+MUST_USE Status store_check(const StoreCheck *check, StoreCheckResult *ret_result);
+
+typedef struct StoreBackupResult {
+        uint64_t position, byte_count;
+        uint64_t damaged_table_count; /* that are in it as they are */
+        int64_t wall_us;              /* of the moment it holds */
+} StoreBackupResult;
+/* A consistent copy of all tables as of now into the new or empty directory `to`, which is then itself a data directory
+ * (with a file BACKUP beside, that says of which moment it is). Takes a checkpoint first; readers and writers go on.
+ * One at a time (ERR_BUSY). ERR_EXISTS: `to` has files. */
+MUST_USE Status store_backup(Store *store, const char *to, const StoreProgress *progress,
+                             StoreBackupResult *ret_result);
+typedef struct StoreRestore {
+        Os *os;
+        const char *backup, *path; /* `path` is new or empty */
+        const char *const *logs;   /* directories with archived log files, or data directories */
+        size_t log_count;
+        StoreMoment as_of; /* none: with logs, all that they have; without, the moment of the backup */
+        StoreProgress progress;
+} StoreRestore;
+/* On failure what was made of `path` is removed. ERR_NOT_FOUND: the logs do not reach from the backup to that moment;
+ * the text says how far they do. */
+MUST_USE Status store_restore(const StoreRestore *restore, StoreBackupResult *ret_result);
 
 #endif

@@ -24,15 +24,20 @@ static Store *open_sim(SimOs *sim, size_t memory_max_bytes)
         return store;
 }
 
-static StoreTable *create(Store *store, uint64_t id)
+static StoreTable *create_in(Store *store, uint64_t id, const char *engine)
 {
         Commit *commit;
         StoreTable *table;
         uint64_t position;
         OK(commit_begin(store, &commit));
-        OK(commit_create_table(commit, id, "memory", &table));
+        OK(commit_create_table(commit, id, engine, &table));
         OK(commit_finish(commit, &position));
         return table;
+}
+
+static StoreTable *create(Store *store, uint64_t id)
+{
+        return create_in(store, id, "memory");
 }
 
 static void put(Store *store, StoreTable *table, const char *key, const char *value)
@@ -167,7 +172,7 @@ static void test_commits(void **state)
         StoreStats again;
         store_stats(store, &again);
         assert_int_equal(again.last_position, stats.last_position);
-        assert_int_equal(again.snapshot_position, stats.last_position);
+        assert_int_equal(again.checkpoint_position, stats.last_position);
         assert_int_equal(again.engines.row_count, stats.engines.row_count);
         assert_int_equal(again.replayed_frames, 0);
         OK(store_close(store));
@@ -374,6 +379,12 @@ static void test_refused_directories(void **state)
         assert_non_null(status_hint_text(st));
         status_free(st);
         assert_int_equal(names_in(data), 1);
+        write_text(data, "VERSION", "photondb 1\n");
+        st = store_open(&options, &store);
+        assert_int_equal(status_code(st), ERR_VERSION);
+        assert_non_null(strstr(status_message(st), "older format 1"));
+        assert_non_null(status_hint_text(st));
+        status_free(st);
         write_text(data, "VERSION", "nonsense");
         FAILS(ERR_CORRUPT, store_open(&options, &store));
         assert_int_equal(names_in(data), 1);
@@ -451,6 +462,8 @@ static void race_writer(void *arg)
 static void race_reader(void *arg)
 {
         Race *race = arg;
+        Arena hold;
+        arena_init(&hold, 0);
         while (!atomic_load(&race->stop)) {
                 for (uint64_t key = 0; key < 500; key++) {
                         Snapshot *snapshot;
@@ -458,12 +471,14 @@ static void race_reader(void *arg)
                         bool found;
                         Status st = store_pin(race->tables[key % 2], &snapshot);
                         assert(!st);
-                        st = snapshot_get(snapshot, BYTES(&key, 8), NULL, &value, &found);
+                        arena_reset(&hold);
+                        st = snapshot_get(snapshot, BYTES(&key, 8), &hold, &value, &found);
                         assert(!st && (!found || value.data[0] == value.data[299]));
                         store_unpin(snapshot);
                         atomic_fetch_add(&race->reads, 1);
                 }
         }
+        arena_done(&hold);
 }
 
 static void race_checkpoint(void *ctx, Status st)
@@ -472,7 +487,7 @@ static void race_checkpoint(void *ctx, Status st)
         atomic_fetch_add(st ? &race->failures : &race->checkpoints, 1);
 }
 
-static void test_race(void **state)
+static void race_between(const char *first, const char *second)
 {
         char dir[] = "/tmp/photon-store-XXXXXX";
         assert_non_null(mkdtemp(dir));
@@ -481,14 +496,15 @@ static void test_race(void **state)
                                 .background = true,
                                 .log_segment_bytes = 200000,
                                 .log_budget_bytes = 600000,
+                                .cache_max_bytes = 1 << 20,
                                 .soft_sync_ms = 20,
                                 .checkpoint_done = race_checkpoint};
         Race race = {0};
         options.checkpoint_ctx = &race;
         Thread threads[4];
         OK(store_open(&options, &race.store));
-        race.tables[0] = create(race.store, 1);
-        race.tables[1] = create(race.store, 2);
+        race.tables[0] = create_in(race.store, 1, first);
+        race.tables[1] = create_in(race.store, 2, second);
         StoreWatch *seen;
         atomic_store(&watched, 0);
         OK(store_watch(race.store, watch, NULL, &seen));
@@ -505,7 +521,7 @@ static void test_race(void **state)
         do { /* until the log was cut twice by the thread */
                 cond_wait_for(&never, &mu, 5000000);
                 store_stats(race.store, &stats);
-        } while (stats.snapshot_position < 3000 || atomic_load(&race.commits) < 5000);
+        } while (stats.checkpoint_position < 3000 || atomic_load(&race.commits) < 5000);
         mutex_unlock(&mu);
         cond_done(&never);
         mutex_done(&mu);
@@ -523,16 +539,19 @@ static void test_race(void **state)
         /* Every row is the same in both tables, now and after opening again. */
         for (int round = 0; round < 2; round++) {
                 Snapshot *a, *b;
+                Arena hold;
+                arena_init(&hold, 0);
                 OK(store_pin(race.tables[0], &a));
                 OK(store_pin(race.tables[1], &b));
                 for (uint64_t key = 0; key < 500; key++) {
                         Bytes x, y;
                         bool in_a, in_b;
-                        OK(snapshot_get(a, BYTES(&key, 8), NULL, &x, &in_a));
-                        OK(snapshot_get(b, BYTES(&key, 8), NULL, &y, &in_b));
+                        OK(snapshot_get(a, BYTES(&key, 8), &hold, &x, &in_a));
+                        OK(snapshot_get(b, BYTES(&key, 8), &hold, &y, &in_b));
                         assert_int_equal(in_a, in_b);
                         assert_true(!in_a || bytes_equal(x, y));
                 }
+                arena_done(&hold);
                 store_unpin(a);
                 store_unpin(b);
                 store_table_unref(race.tables[0]);
@@ -549,6 +568,13 @@ static void test_race(void **state)
         }
         OK(store_close(race.store));
         remove_all(dir);
+}
+
+static void test_race(void **state)
+{
+        race_between("memory", "memory");
+        race_between("btree", "slab");
+        race_between("memory", "btree");
 }
 
 int main(void)

@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "os/thread.h"
@@ -25,6 +26,7 @@
 #define RETRY_MS       1000
 #define ERROR_BYTES    512
 #define REWRITE_NAME   "rewrite.tmp"
+#define COPY_BYTES     ((size_t)1 << 20)
 
 typedef struct Chunk Chunk;
 struct Chunk {
@@ -41,6 +43,8 @@ struct Wal {
         WalOptions options;
         uint64_t salt;
         size_t chunk_bytes;
+        bool started;
+        WalContents contents; /* what was found; its segments moved to `segments` */
         void (*changed)(void *ctx);
         void *changed_ctx;
         Thread thread;
@@ -54,6 +58,7 @@ struct Wal {
         Chunk *spare;
         unsigned spare_count;
         uint64_t last_position, written_position;
+        int64_t wall_us;    /* of the newest frame */
         uint64_t want;      /* somebody waits for this position */
         size_t tail_bytes;  /* appended, not synced */
         bool asleep;        /* the log thread waits without a time limit */
@@ -221,8 +226,7 @@ static Status round_sync(Wal *wal)
                 TRY_CTX(segment_name(wal), "naming a log file in %s", os_dir_path(wal->dir));
         mutex_lock(&wal->mu);
         wal->stats.sync_count++;
-        wal->stats.sync_ns_total += ns;
-        wal->stats.sync_ns_max = MAX(wal->stats.sync_ns_max, ns);
+        histogram_add(&wal->stats.sync_ns, ns);
         tail_release(wal);
         atomic_store_explicit(&wal->durable, wal->written_position, memory_order_release);
         cond_broadcast(&wal->done);
@@ -278,15 +282,21 @@ static Status round_write(Wal *wal, uint64_t target, bool sync)
         }
 }
 
-/* Removes a segment from the disk and the list. One that is gone already is fine. */
-static Status segment_remove(Wal *wal, size_t at) REQUIRES(wal->mu)
+/* A file that the log does not need. One that is gone already is fine. */
+static Status file_remove(Wal *wal, const WalSegment *segment)
 {
         char name[WAL_NAME_BYTES];
-        wal_segment_name(&wal->segments.items[at], name);
+        wal_segment_name(segment, name);
         Status st = os_dir_remove(wal->dir, name);
-        if (st && status_code(st) != ERR_NOT_FOUND)
-                return status_context(st, "removing log file %s/%s", os_dir_path(wal->dir), name);
-        status_ignore(st);
+        if (status_code(st) == ERR_NOT_FOUND)
+                st = status_free(st);
+        return status_context(st, "removing log file %s/%s", os_dir_path(wal->dir), name);
+}
+
+/* Removes a segment from the disk and the list. */
+static Status segment_remove(Wal *wal, size_t at) REQUIRES(wal->mu)
+{
+        TRY(file_remove(wal, &wal->segments.items[at]));
         wal->file_bytes -= wal->segments.items[at].bytes;
         wal->segments.count--;
         memmove(&wal->segments.items[at], &wal->segments.items[at + 1],
@@ -413,25 +423,36 @@ static void wal_free(Wal *wal)
         chunks_free(wal->first);
         chunks_free(wal->spare);
         wal_segments_done(&wal->segments);
+        wal_contents_done(&wal->contents);
         cond_done(&wal->work);
         cond_done(&wal->done);
         mutex_done(&wal->mu);
         mem_free(wal);
 }
 
-static void frame_fill(Wal *wal, uint8_t *out, uint64_t position, WalFrameKind kind, Bytes body)
+static void frame_fill(Wal *wal, uint8_t *out, const WalFrame *frame, WalFrameKind kind)
 {
         WalFrameHeader header = {.magic = WAL_FRAME_MAGIC,
-                                 .body_size = (uint32_t)body.size,
-                                 .position = position,
+                                 .body_size = (uint32_t)frame->body.size,
+                                 .position = frame->position,
                                  .kind = kind,
-                                 .synced = atomic_load_explicit(&wal->durable, memory_order_relaxed)};
-        size_t size = sizeof(header) + body.size;
+                                 .synced = atomic_load_explicit(&wal->durable, memory_order_relaxed),
+                                 .wall_us = frame->wall_us};
+        size_t size = sizeof(header) + frame->body.size;
         memcpy(out, &header, sizeof(header));
-        if (body.size)
-                memcpy(out + sizeof(header), body.data, body.size);
-        memset(out + size, 0, wal_frame_bytes(body.size) - size);
+        if (frame->body.size)
+                memcpy(out + sizeof(header), frame->body.data, frame->body.size);
+        memset(out + size, 0, wal_frame_bytes(frame->body.size) - size);
         store_u64(out, bytes_hash(out + 8, size - 8) ^ wal->salt);
+}
+
+static void tail_add(Wal *wal, Chunk *chunk, const WalFrame *frame) REQUIRES(wal->mu)
+{
+        size_t bytes = wal_frame_bytes(frame->body.size);
+        frame_fill(wal, chunk->data + chunk->size, frame, WAL_COMMIT);
+        chunk->size += bytes;
+        chunk->last_position = frame->position;
+        wal->tail_bytes += bytes;
 }
 
 /* A readable frame that nothing proves to be durable. It may be in the system's cache only, and after a failed sync it
@@ -440,21 +461,15 @@ static void frame_fill(Wal *wal, uint8_t *out, uint64_t position, WalFrameKind k
 static Status tail_again(void *ctx, const WalFrame *frame) NO_TSA
 {
         Wal *wal = ctx;
-        size_t bytes = wal_frame_bytes(frame->body.size);
         Chunk *chunk;
-        TRY(tail_reserve(wal, bytes, &chunk));
-        frame_fill(wal, chunk->data + chunk->size, frame->position, WAL_COMMIT, frame->body);
-        chunk->size += bytes;
-        chunk->last_position = frame->position;
-        wal->tail_bytes += bytes;
+        TRY(tail_reserve(wal, wal_frame_bytes(frame->body.size), &chunk));
+        tail_add(wal, chunk, frame);
         return ST_OK;
 }
 
-Status wal_open(OsDir *dir, const WalOptions *options, uint64_t after_position,
-                Status (*replay)(void *ctx, const WalFrame *frame), void *ctx, Wal **ret_wal) NO_TSA
+Status wal_open(OsDir *dir, const WalOptions *options, uint64_t after_position, Wal **ret_wal) NO_TSA
 {
         Wal *wal = mem_zalloc(sizeof(Wal));
-        WalContents contents = {0};
         if (!wal)
                 return status_nomem();
         mutex_init(&wal->mu);
@@ -464,29 +479,142 @@ Status wal_open(OsDir *dir, const WalOptions *options, uint64_t after_position,
         wal->os = os_dir_os(dir);
         wal->options = *options;
         wal->chunk_bytes = MIN(CHUNK_BYTES, options->tail_max_bytes / 8);
+        wal->wall_us = options->wall_us;
+        WalContents *contents = &wal->contents;
         Status st = os_random(wal->os, &wal->salt, sizeof(wal->salt));
         if (!st)
-                st = wal_read(dir, after_position, replay, ctx, &contents);
-        wal->segments = contents.segments;
-        wal->generation = contents.generation;
-        wal->stats.replayed_frames = contents.frames;
-        wal->last_position = contents.last;
-        wal->written_position = contents.proved;
-        atomic_store(&wal->durable, contents.proved);
-        for (size_t i = 0; i < wal->segments.count; i++)
-                wal->file_bytes += wal->segments.items[i].bytes;
-        wal->anew = contents.proved < contents.last;
+                st = wal_contents_read(dir, after_position, contents);
+        for (size_t i = 0; i < contents->segments.count && !st; i++) {
+                wal->file_bytes += contents->segments.items[i].bytes;
+                st = wal_segments_add(&wal->segments, contents->segments.items[i]);
+        }
+        wal->generation = MAX(contents->generation, options->generation);
+        wal->last_position = contents->last;
+        wal->written_position = contents->proved;
+        atomic_store(&wal->durable, contents->proved);
+        wal->anew = contents->proved < contents->last;
         if (!st && wal->anew)
-                st = wal_read_last(dir, &contents, contents.proved, tail_again, wal);
-        if (!st && options->background)
-                st = thread_start(&wal->thread, "log", log_thread, wal);
+                st = wal_frames_read(dir, contents, contents->proved, tail_again, wal);
         if (st) {
                 wal_free(wal);
                 return st;
         }
-        if (contents.proved < contents.last) {
+        *ret_wal = wal;
+        return ST_OK;
+}
+
+/* --- replay --- */
+
+typedef struct Replay {
+        Wal *wal;
+        Status (*call)(void *ctx, const WalFrame *frame);
+        void *ctx;
+        uint64_t last;
+        bool stop; /* recover_to ends before this frame */
+} Replay;
+
+static Status replay_frame(void *ctx, const WalFrame *frame) NO_TSA
+{
+        Replay *replay = ctx;
+        Wal *wal = replay->wal;
+        const StoreMoment *to = &wal->options.recover_to;
+        if (to->position ? frame->position > to->position : to->wall_us && frame->wall_us > to->wall_us) {
+                replay->stop = true;
+                return status_new(ERR_CANCELLED, "the moment to recover is reached");
+        }
+        TRY(replay->call(replay->ctx, frame));
+        replay->last = frame->position;
+        wal->wall_us = MAX(wal->wall_us, frame->wall_us);
+        wal->stats.replayed_frames++;
+        wal->stats.replayed_bytes += wal_frame_bytes(frame->body.size);
+        return ST_OK;
+}
+
+/* The log ends before the moment that is asked for, or begins behind it. */
+static Status moment_check(Wal *wal, const Replay *replay) REQUIRES(wal->mu)
+{
+        const StoreMoment *to = &wal->options.recover_to;
+        if (to->position && replay->last != to->position)
+                return status_new(ERR_NOT_FOUND,
+                                  "commit %" PRIu64 " is not in the log in %s, which reaches to commit %" PRIu64,
+                                  to->position, os_dir_path(wal->dir), replay->last);
+        if (!to->position && !replay->stop && wal->wall_us < to->wall_us)
+                return status_new(ERR_NOT_FOUND,
+                                  "the log in %s reaches to commit %" PRIu64 ", of %" PRId64
+                                  " microseconds since 1970, and not to %" PRId64,
+                                  os_dir_path(wal->dir), replay->last, wal->wall_us, to->wall_us);
+        return ST_OK;
+}
+
+Status wal_replay(Wal *wal, uint64_t after_position, Status (*call)(void *ctx, const WalFrame *frame), void *ctx) NO_TSA
+{
+        Replay replay = {.wal = wal, .call = call, .ctx = ctx, .last = after_position};
+        const StoreMoment *to = &wal->options.recover_to;
+        Status st = wal_frames_read(wal->dir, &wal->contents, after_position, replay_frame, &replay);
+        if (st && replay.stop)
+                st = status_free(st);
+        TRY(st);
+        if (to->position || to->wall_us) {
+                TRY(moment_check(wal, &replay));
+                wal->last_position = replay.last;
+        }
+        return ST_OK;
+}
+
+/* Before anything that they were overruled by goes, or they would come back to life. */
+static Status overruled_remove(Wal *wal)
+{
+        WalSegments *overruled = &wal->contents.overruled;
+        if (overruled->count == 0)
+                return ST_OK;
+        for (; overruled->count; overruled->count--)
+                TRY(file_remove(wal, &overruled->items[overruled->count - 1]));
+        return os_dir_sync(wal->dir);
+}
+
+Status wal_forget(Wal *wal) NO_TSA
+{
+        assert(!wal->started);
+        if (wal->last_position == wal->contents.last)
+                return ST_OK;
+        wal->file = os_file_close(wal->file);
+        if (wal->unnamed)
+                status_ignore(os_dir_remove(wal->dir, REWRITE_NAME));
+        wal->unnamed = wal->anew = wal->failed = false;
+        chunks_free(wal->first);
+        wal->first = wal->last = NULL;
+        wal->tail_bytes = 0;
+        wal->written_position = wal->last_position;
+        atomic_store(&wal->durable, wal->last_position);
+        TRY(overruled_remove(wal));
+        const WalSegments *found = &wal->contents.segments;
+        uint64_t last_found = found->count ? found->items[found->count - 1].generation : 0;
+        uint64_t next = wal->contents.last + 1;
+        while (wal->segments.count) {
+                const WalSegment *segment = &wal->segments.items[wal->segments.count - 1];
+                /* The one that was the last holds all up to the end, even if it was written anew meanwhile. */
+                uint64_t end = segment->generation >= last_found ? wal->contents.last : next - 1;
+                if (end <= wal->last_position)
+                        break;
+                TRY(file_remove(wal, segment));
+                TRY(os_dir_sync(wal->dir));
+                next = segment->first;
+                wal->file_bytes -= segment->bytes;
+                wal->segments.count--;
+        }
+        wal->contents.last = wal->last_position;
+        return ST_OK;
+}
+
+Status wal_start(Wal *wal) NO_TSA
+{
+        assert(!wal->started);
+        if (wal->options.background)
+                TRY(thread_start(&wal->thread, "log", log_thread, wal));
+        wal->started = true;
+        if (atomic_load(&wal->durable) < wal->last_position) {
                 /* A failure here is one of the log, not of opening it: what is there can be read. */
-                if (options->background) {
+                if (wal->options.background) {
                         status_ignore(wal_sync(wal, wal->last_position));
                 } else {
                         mutex_lock(&wal->mu);
@@ -494,7 +622,6 @@ Status wal_open(OsDir *dir, const WalOptions *options, uint64_t after_position,
                         mutex_unlock(&wal->mu);
                 }
         }
-        *ret_wal = wal;
         return ST_OK;
 }
 
@@ -503,7 +630,8 @@ static void write_seal(Wal *wal)
 {
         uint8_t seal[sizeof(WalFrameHeader)];
         if (wal->file && !wal->failed && atomic_load(&wal->durable) == wal->last_position) {
-                frame_fill(wal, seal, wal->last_position, WAL_SEAL, BYTES_NONE);
+                WalFrame frame = {.position = wal->last_position, .wall_us = wal->wall_us};
+                frame_fill(wal, seal, &frame, WAL_SEAL);
                 status_ignore(os_file_write_at(wal->file, wal->offset, seal, sizeof(seal)));
         }
 }
@@ -512,6 +640,10 @@ Status wal_close(Wal *wal) NO_TSA
 {
         if (!wal)
                 return ST_OK;
+        if (!wal->started) { /* an opening that failed leaves the files as they were */
+                wal_free(wal);
+                return ST_OK;
+        }
         Status st = ST_OK;
         mutex_lock(&wal->mu);
         wal->closing = true;
@@ -552,10 +684,9 @@ Status wal_append(Wal *wal, Bytes body, uint64_t *ret_position)
         else
                 st = tail_reserve(wal, bytes, &chunk);
         if (!st) {
-                frame_fill(wal, chunk->data + chunk->size, ++wal->last_position, WAL_COMMIT, body);
-                chunk->size += bytes;
-                chunk->last_position = wal->last_position;
-                wal->tail_bytes += bytes;
+                wal->wall_us = MAX(wal->wall_us, os_wall_us(wal->os));
+                WalFrame frame = {.position = ++wal->last_position, .wall_us = wal->wall_us, .body = body};
+                tail_add(wal, chunk, &frame);
                 *ret_position = wal->last_position;
                 /* Asleep: the thread must start to count. Large: it must not wait on. Otherwise it wakes by itself. */
                 wake = wal->asleep || wal->tail_bytes >= MIN(SYNC_AT_BYTES, wal->options.tail_max_bytes / 2);
@@ -572,6 +703,22 @@ uint64_t wal_last(Wal *wal)
         uint64_t last = wal->last_position;
         mutex_unlock(&wal->mu);
         return last;
+}
+
+int64_t wal_last_wall_us(Wal *wal)
+{
+        mutex_lock(&wal->mu);
+        int64_t wall_us = wal->wall_us;
+        mutex_unlock(&wal->mu);
+        return wall_us;
+}
+
+uint64_t wal_generation(Wal *wal)
+{
+        mutex_lock(&wal->mu);
+        uint64_t generation = wal->generation;
+        mutex_unlock(&wal->mu);
+        return generation;
 }
 
 uint64_t wal_durable(Wal *wal)
@@ -604,7 +751,7 @@ Status wal_sync(Wal *wal, uint64_t position)
                         st = failure(wal);
                 else if (wal->closing)
                         st = status_new(ERR_CLOSED, "the log is closed");
-                else if (wal->options.background)
+                else if (wal->options.background && wal->started)
                         cond_wait(&wal->done, &wal->mu);
                 else
                         round_run(wal, true);
@@ -636,11 +783,53 @@ void wal_rotate(Wal *wal)
         mutex_unlock(&wal->mu);
 }
 
+/* A whole log file into the archive, durable there under its own name. */
+static Status file_archive(Wal *wal, const WalSegment *segment)
+{
+        OsDir *archive = wal->options.archive;
+        _cleanup_(os_file_closep) OsFile *from = NULL, *to = NULL;
+        _cleanup_(mem_freep) uint8_t *buffer = mem_alloc(COPY_BYTES);
+        char name[WAL_NAME_BYTES], temporary[WAL_NAME_BYTES + 4];
+        uint64_t offset = 0;
+        size_t got;
+        if (!buffer)
+                return status_nomem();
+        wal_segment_name(segment, name);
+        snprintf(temporary, sizeof(temporary), "%s.tmp", name);
+        TRY(os_file_open(wal->dir, name, OS_READ, &from));
+        TRY(os_file_open(archive, temporary, OS_WRITE | OS_CREATE | OS_TRUNCATE, &to));
+        do {
+                TRY(os_file_read_at(from, offset, buffer, COPY_BYTES, &got));
+                if (got)
+                        TRY(os_file_write_at(to, offset, buffer, got));
+                offset += got;
+        } while (got == COPY_BYTES);
+        TRY(os_file_sync(to));
+        to = os_file_close(to);
+        TRY(os_dir_rename(archive, temporary, name));
+        return os_dir_sync(archive);
+}
+
+static void segment_unlist(Wal *wal, uint64_t generation)
+{
+        mutex_lock(&wal->mu);
+        for (size_t i = 0; i < wal->segments.count; i++) {
+                if (wal->segments.items[i].generation != generation)
+                        continue;
+                wal->file_bytes -= wal->segments.items[i].bytes;
+                wal->segments.count--;
+                memmove(&wal->segments.items[i], &wal->segments.items[i + 1],
+                        (wal->segments.count - i) * sizeof(WalSegment));
+                break;
+        }
+        mutex_unlock(&wal->mu);
+}
+
 Status wal_cut(Wal *wal, uint64_t position)
 {
         _cleanup_(mem_freep) WalSegment *cut = NULL;
-        Status st = ST_OK;
         size_t n = 0;
+        TRY(overruled_remove(wal));
         mutex_lock(&wal->mu);
         while (wal->busy)
                 cond_wait(&wal->done, &wal->mu);
@@ -657,28 +846,21 @@ Status wal_cut(Wal *wal, uint64_t position)
                         return status_nomem();
                 }
                 memcpy(cut, wal->segments.items, n * sizeof(WalSegment));
-                wal->segments.count -= n;
-                memmove(wal->segments.items, wal->segments.items + n, wal->segments.count * sizeof(WalSegment));
-                for (size_t i = 0; i < n; i++)
-                        wal->file_bytes -= cut[i].bytes;
                 if (all)
                         wal->file = os_file_close(wal->file);
         }
         mutex_unlock(&wal->mu);
 
-        /* Oldest first and without the lock: removing large files takes time. What cannot be removed now is found
-         * again, and cut, after the next start. */
-        for (size_t i = 0; i < n && !st; i++) {
-                char name[WAL_NAME_BYTES];
-                wal_segment_name(&cut[i], name);
-                st = status_context(os_dir_remove(wal->dir, name), "removing log file %s/%s", os_dir_path(wal->dir),
-                                    name);
-                if (st && status_code(st) == ERR_NOT_FOUND)
-                        st = status_free(st);
+        /* Oldest first and without the lock: copying and removing large files takes time. */
+        for (size_t i = 0; i < n; i++) {
+                if (wal->options.archive)
+                        TRY_CTX(file_archive(wal, &cut[i]),
+                                "archiving log file %020" PRIu64 "-%010" PRIu64 ".log of %s into %s", cut[i].first,
+                                cut[i].generation, os_dir_path(wal->dir), os_dir_path(wal->options.archive));
+                TRY(file_remove(wal, &cut[i]));
+                segment_unlist(wal, cut[i].generation);
         }
-        if (n > 0 && !st)
-                st = os_dir_sync(wal->dir);
-        return st;
+        return n > 0 ? os_dir_sync(wal->dir) : ST_OK;
 }
 
 uint64_t wal_bytes(Wal *wal)

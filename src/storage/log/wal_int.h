@@ -5,7 +5,7 @@
 
 #include "storage/log/wal.h"
 
-#define WAL_VERSION        1
+#define WAL_VERSION        2
 #define WAL_SEGMENT_MAGIC  0x31474f4c544f4850ull /* "PHOTLOG1" */
 #define WAL_FRAME_MAGIC    0x4d524650u           /* "PFRM" */
 #define WAL_NAME_BYTES     64
@@ -21,18 +21,19 @@ typedef struct WalSegmentHeader {
 } WalSegmentHeader;
 _Static_assert(sizeof(WalSegmentHeader) == 64, "on-disk format: bump WAL_VERSION, do not edit in place");
 
-/*   0          8       12          16         24       32     36     40       48
- *   | checksum | magic | body_size | position | stream | term | kind | synced | body ... | zeros to a multiple of 8
- *   checksum = XXH3 of bytes 8 .. 48 + body_size, XOR the segment's salt. `synced`: every position up to it was durable
- * when this frame was appended. */
+/*   0          8       12          16         24       32     36     40       48        56
+ *   | checksum | magic | body_size | position | stream | term | kind | synced | wall_us | body ... | zeros to a
+ * multiple of 8.   checksum = XXH3 of bytes 8 .. 56 + body_size, XOR the segment's salt. `synced`: every position up to
+ * it was durable when this frame was appended; `wall_us`: when that was. */
 typedef struct WalFrameHeader {
         uint64_t checksum;
         uint32_t magic, body_size;
         uint64_t position, stream;
         uint32_t term, kind;
         uint64_t synced;
+        int64_t wall_us;
 } WalFrameHeader;
-_Static_assert(sizeof(WalFrameHeader) == 48, "on-disk format: bump WAL_VERSION, do not edit in place");
+_Static_assert(sizeof(WalFrameHeader) == 56, "on-disk format: bump WAL_VERSION, do not edit in place");
 
 typedef enum WalFrameKind {
         WAL_COMMIT = 0,
@@ -40,10 +41,10 @@ typedef enum WalFrameKind {
 } WalFrameKind;
 
 typedef struct WalSegment {
-        uint64_t first, generation, bytes;
+        uint64_t first, generation, bytes, salt;
 } WalSegment;
 typedef struct WalSegments {
-        WalSegment *items; /* ascending by generation, hence by first */
+        WalSegment *items; /* ascending by generation */
         size_t count, capacity;
 } WalSegments;
 
@@ -56,17 +57,18 @@ void wal_segments_done(WalSegments *segments);
 MUST_USE Status wal_segments_add(WalSegments *segments, WalSegment segment);
 /* What the files say. */
 typedef struct WalContents {
-        WalSegments segments; /* those that have a place in the log */
-        uint64_t generation;  /* the highest number any file has */
-        uint64_t last;        /* the newest readable position, or after_position */
-        uint64_t proved;      /* <= last: every position up to it is known to be durable */
-        uint64_t frames;      /* given to `replay` */
+        WalSegments segments;  /* those that have a place in the log: `first` ascends too */
+        WalSegments overruled; /* those of which a newer one holds every position, in another life */
+        uint64_t generation;   /* the highest number any file has */
+        uint64_t last;         /* the newest readable position, or after_position */
+        uint64_t proved;       /* <= last: every position up to it is known to be durable */
 } WalContents;
-/* Reads all segments. The caller frees ret_contents->segments. Changes nothing on disk. */
-MUST_USE Status wal_read(OsDir *dir, uint64_t after_position, Status (*replay)(void *ctx, const WalFrame *frame),
-                         void *ctx, WalContents *ret_contents);
-/* The frames of the last segment once more: those from after_position + 1 to `last`. */
-MUST_USE Status wal_read_last(OsDir *dir, const WalContents *contents, uint64_t after_position,
-                              Status (*each)(void *ctx, const WalFrame *frame), void *ctx);
+void wal_contents_done(WalContents *contents);
+/* Looks at all headers and at the last segment. wal_contents_done() also after an error. Changes nothing on
+ * disk. */
+MUST_USE Status wal_contents_read(OsDir *dir, uint64_t after_position, WalContents *ret_contents);
+/* Every frame behind after_position, up to contents->last. */
+MUST_USE Status wal_frames_read(OsDir *dir, const WalContents *contents, uint64_t after_position,
+                                Status (*each)(void *ctx, const WalFrame *frame), void *ctx);
 
 #endif

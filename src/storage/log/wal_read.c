@@ -21,6 +21,12 @@ void wal_segments_done(WalSegments *segments)
         *segments = (WalSegments){0};
 }
 
+void wal_contents_done(WalContents *contents)
+{
+        wal_segments_done(&contents->segments);
+        wal_segments_done(&contents->overruled);
+}
+
 Status wal_segments_add(WalSegments *segments, WalSegment segment)
 {
         if (segments->count == segments->capacity) {
@@ -46,17 +52,24 @@ static bool parse_digits(const char **text, unsigned least, uint64_t *ret)
         return n >= least;
 }
 
-/* Names that are not ours are left alone. */
-static Status list_segment(void *ctx, const char *name)
+bool wal_file_parse(const char *name, uint64_t *ret_first_position, uint64_t *ret_generation)
 {
-        WalSegments *segments = ctx;
         WalSegment segment = {0};
         char again[WAL_NAME_BYTES];
         const char *p = name;
         if (!parse_digits(&p, 20, &segment.first) || *p++ != '-' || !parse_digits(&p, 10, &segment.generation))
-                return ST_OK;
+                return false;
         wal_segment_name(&segment, again);
-        return strcmp(again, name) == 0 ? wal_segments_add(segments, segment) : ST_OK;
+        *ret_first_position = segment.first;
+        *ret_generation = segment.generation;
+        return strcmp(again, name) == 0;
+}
+
+/* Names that are not ours are left alone. */
+static Status list_segment(void *ctx, const char *name)
+{
+        WalSegment segment = {0};
+        return wal_file_parse(name, &segment.first, &segment.generation) ? wal_segments_add(ctx, segment) : ST_OK;
 }
 
 static int segment_compare(const void *a, const void *b)
@@ -141,17 +154,47 @@ static Status was_durable(Reader *reader, uint64_t offset, uint64_t salt, uint64
         return ST_OK;
 }
 
-typedef struct Replay {
-        uint64_t after;
-        Status (*call)(void *ctx, const WalFrame *frame);
+/* What is done with the frames that are found, and what was seen of them. */
+typedef struct Visit {
+        uint64_t after; /* older ones are only looked at */
+        Status (*frame)(void *ctx, const WalFrame *frame, const char *name, uint64_t offset); /* NULL: nothing */
         void *ctx;
-        uint64_t frames;
+        bool stopped; /* the error is the callback's */
+        bool sealed;  /* nothing but a seal came behind the last frame */
+        uint64_t frames, last;
         uint64_t proved; /* the highest `synced` of any frame of the last segment */
-} Replay;
+        uint64_t end;    /* offset behind the last good frame */
+        int64_t first_wall_us, last_wall_us;
+} Visit;
 
-/* Reads the frames of one segment from `*expected` up to (not including) `limit`; the last segment has no limit. */
-static Status segment_read(OsDir *dir, WalSegment *segment, uint64_t salt, uint64_t limit, bool last, Replay *replay,
-                           uint64_t *expected)
+static Status visit_frame(Visit *visit, const WalFrameHeader *header, const uint8_t *body, OsDir *dir, const char *name,
+                          uint64_t offset)
+{
+        if (visit->last == 0)
+                visit->first_wall_us = header->wall_us;
+        visit->sealed = false;
+        visit->last = header->position;
+        visit->last_wall_us = header->wall_us;
+        if (!visit->frame || header->position <= visit->after)
+                return ST_OK;
+        WalFrame frame = {.position = header->position,
+                          .stream = header->stream,
+                          .term = header->term,
+                          .wall_us = header->wall_us,
+                          .body = BYTES(body, header->body_size)};
+        Status st = visit->frame(visit->ctx, &frame, name, offset);
+        if (st) {
+                visit->stopped = true;
+                return status_context(st, "replaying log file %s/%s, commit %" PRIu64 " at offset %" PRIu64,
+                                      os_dir_path(dir), name, header->position, offset);
+        }
+        visit->frames++;
+        return ST_OK;
+}
+
+/* Reads the frames of one segment from its first up to (not including) `limit`. Of the last one it is not known where
+ * it ends: it may end in a torn write. */
+static Status segment_read(OsDir *dir, const WalSegment *segment, uint64_t limit, bool last, Visit *visit)
 {
         _cleanup_(reader_done) Reader reader = {0};
         char name[WAL_NAME_BYTES];
@@ -159,29 +202,29 @@ static Status segment_read(OsDir *dir, WalSegment *segment, uint64_t salt, uint6
         buf_init(&reader.window, WAL_MAX_BODY_BYTES + READ_BYTES);
         TRY(os_file_open(dir, name, OS_READ, &reader.file));
         TRY(os_file_size(reader.file, &reader.size));
-        uint64_t offset = sizeof(WalSegmentHeader);
-        *expected = segment->first;
-        while (*expected < limit) {
+        uint64_t offset = sizeof(WalSegmentHeader), expected = segment->first;
+        while (expected < limit) {
                 WalFrameHeader header;
                 const uint8_t *body = NULL;
                 bool valid, proved = !last;
                 if (last && offset == reader.size)
                         break;
-                TRY(frame_get(&reader, offset, salt, &header, &body, &valid));
+                TRY(frame_get(&reader, offset, segment->salt, &header, &body, &valid));
                 if (valid)
-                        replay->proved = MAX(replay->proved, header.synced);
-                if (valid && header.kind == WAL_SEAL && header.position + 1 == *expected) {
+                        visit->proved = MAX(visit->proved, header.synced);
+                if (valid && header.kind == WAL_SEAL && header.position + 1 == expected) {
                         offset += wal_frame_bytes(header.body_size);
+                        visit->sealed = true;
                         continue;
                 }
-                if (!valid || header.position != *expected) {
+                if (!valid || header.position != expected) {
                         if (last)
-                                TRY(was_durable(&reader, offset, salt, *expected, &proved));
+                                TRY(was_durable(&reader, offset, segment->salt, expected, &proved));
                         if (proved)
                                 return status_new(ERR_CORRUPT,
                                                   "log file %s/%s is damaged at offset %" PRIu64 ": commit %" PRIu64
                                                   " is not readable",
-                                                  os_dir_path(dir), name, offset, *expected);
+                                                  os_dir_path(dir), name, offset, expected);
                         break; /* a torn tail: never acknowledged as durable */
                 }
                 if (header.kind != WAL_COMMIT)
@@ -189,115 +232,206 @@ static Status segment_read(OsDir *dir, WalSegment *segment, uint64_t salt, uint6
                                           "log file %s/%s has a record of kind %u at offset %" PRIu64
                                           ", which only a newer version knows",
                                           os_dir_path(dir), name, header.kind, offset);
-                if (header.position > replay->after) {
-                        WalFrame frame = {.position = header.position,
-                                          .stream = header.stream,
-                                          .term = header.term,
-                                          .body = BYTES(body, header.body_size)};
-                        TRY_CTX(replay->call(replay->ctx, &frame),
-                                "replaying log file %s/%s, commit %" PRIu64 " at offset %" PRIu64, os_dir_path(dir),
-                                name, header.position, offset);
-                        replay->frames++;
-                }
+                TRY(visit_frame(visit, &header, body, dir, name, offset));
                 offset += wal_frame_bytes(header.body_size);
-                (*expected)++;
+                expected++;
         }
-        segment->bytes = reader.size;
+        visit->end = offset;
         return ST_OK;
 }
 
 /* The header of a segment. *ret_torn: the power went while the file was made; it never held a frame. */
-static Status header_read(OsDir *dir, WalSegment *segment, WalSegmentHeader *ret_header, bool *ret_torn)
+static Status header_read(OsDir *dir, WalSegment *segment, bool *ret_torn)
 {
         _cleanup_(os_file_closep) OsFile *file = NULL;
+        WalSegmentHeader header;
         char name[WAL_NAME_BYTES];
         size_t got;
         wal_segment_name(segment, name);
         TRY(os_file_open(dir, name, OS_READ, &file));
         TRY(os_file_size(file, &segment->bytes));
-        TRY(os_file_read_at(file, 0, ret_header, sizeof(*ret_header), &got));
-        bool good = got == sizeof(*ret_header) && ret_header->magic == WAL_SEGMENT_MAGIC &&
-                    bytes_hash((const uint8_t *)ret_header + 8, sizeof(*ret_header) - 8) == ret_header->checksum;
+        TRY(os_file_read_at(file, 0, &header, sizeof(header), &got));
+        bool good = got == sizeof(header) && header.magic == WAL_SEGMENT_MAGIC &&
+                    bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8) == header.checksum;
         /* The header is synced before the first frame is written (log I2). */
-        *ret_torn = !good && segment->bytes <= sizeof(*ret_header);
+        *ret_torn = !good && segment->bytes <= sizeof(header);
         if (!good && !*ret_torn)
                 return status_new(ERR_CORRUPT, "log file %s/%s is damaged at offset 0: its header is not readable",
                                   os_dir_path(dir), name);
-        if (good && ret_header->version > WAL_VERSION)
-                return status_new(ERR_VERSION, "log file %s/%s has format %u; this version reads up to %d",
-                                  os_dir_path(dir), name, ret_header->version, WAL_VERSION);
-        if (good && (segment->first == 0 || ret_header->first_position != segment->first ||
-                     ret_header->generation != segment->generation))
+        if (good && header.version > WAL_VERSION)
+                return status_hint(status_new(ERR_VERSION, "log file %s/%s has format %u; this version reads %d",
+                                              os_dir_path(dir), name, header.version, WAL_VERSION),
+                                   "start the newer version that wrote it, or choose another directory");
+        if (good && header.version < WAL_VERSION)
+                return status_hint(status_new(ERR_VERSION,
+                                              "log file %s/%s has the older format %u; this version reads %d",
+                                              os_dir_path(dir), name, header.version, WAL_VERSION),
+                                   "export the data with the version that wrote it, or choose another directory");
+        if (good && (segment->first == 0 || header.first_position != segment->first ||
+                     header.generation != segment->generation))
                 return status_new(ERR_CORRUPT,
                                   "log file %s/%s is damaged at offset 24: it is not the file its name says",
                                   os_dir_path(dir), name);
+        segment->salt = header.salt;
         return ST_OK;
 }
 
-Status wal_read(OsDir *dir, uint64_t after_position, Status (*replay)(void *ctx, const WalFrame *frame), void *ctx,
-                WalContents *ret_contents)
+/* A newer file wins from its first position on: older ones that begin behind that are out. */
+static Status segment_keep(WalContents *contents, WalSegment segment)
 {
-        _cleanup_(wal_segments_done) WalSegments found = {0}, kept = {0};
-        _cleanup_(mem_freep) uint64_t *salts = NULL;
-        Replay work = {.after = after_position, .call = replay, .ctx = ctx};
-        uint64_t last = after_position, proved = after_position, generation = 0;
-        TRY(os_dir_list(dir, list_segment, &found));
-        if (found.count > 1)
-                qsort(found.items, found.count, sizeof(WalSegment), segment_compare);
-        salts = mem_alloc(found.count * sizeof(uint64_t) + 1);
-        if (!salts)
-                return status_nomem();
+        WalSegments *kept = &contents->segments;
+        while (kept->count && kept->items[kept->count - 1].first > segment.first) {
+                TRY(wal_segments_add(&contents->overruled, kept->items[kept->count - 1]));
+                kept->count--;
+        }
+        return wal_segments_add(kept, segment);
+}
+
+static Status missing_error(OsDir *dir, uint64_t first, uint64_t after)
+{
+        return status_hint(status_new(ERR_CORRUPT,
+                                      "the log in %s begins with commit %" PRIu64 ", but commit %" PRIu64
+                                      " is the next one needed: log files are missing",
+                                      os_dir_path(dir), first, after + 1),
+                           "restore the directory as a whole, log files and snapshot together");
+}
+
+/* Positions from here on are another segment's. */
+static uint64_t segment_limit(const WalSegments *segments, size_t i)
+{
+        return i + 1 < segments->count ? segments->items[i + 1].first : UINT64_MAX;
+}
+
+static Status files_list(OsDir *dir, WalSegments *found)
+{
+        TRY(os_dir_list(dir, list_segment, found));
+        if (found->count > 1)
+                qsort(found->items, found->count, sizeof(WalSegment), segment_compare);
+        return ST_OK;
+}
+
+Status wal_contents_read(OsDir *dir, uint64_t after_position, WalContents *ret_contents)
+{
+        _cleanup_(wal_segments_done) WalSegments found = {0};
+        WalContents *contents = ret_contents;
+        Visit visit = {0};
+        *contents = (WalContents){.last = after_position, .proved = after_position};
+        TRY(files_list(dir, &found));
         for (size_t i = 0; i < found.count; i++) {
-                WalSegmentHeader header;
                 bool torn;
-                generation = found.items[i].generation;
-                TRY(header_read(dir, &found.items[i], &header, &torn));
-                if (torn)
-                        continue;
-                if (kept.count && found.items[i].first < kept.items[kept.count - 1].first) {
-                        char name[WAL_NAME_BYTES];
-                        wal_segment_name(&found.items[i], name);
-                        return status_new(ERR_CORRUPT, "log file %s/%s begins before an older one does",
-                                          os_dir_path(dir), name);
-                }
-                salts[kept.count] = header.salt;
-                TRY(wal_segments_add(&kept, found.items[i]));
+                contents->generation = found.items[i].generation;
+                TRY(header_read(dir, &found.items[i], &torn));
+                if (!torn)
+                        TRY(segment_keep(contents, found.items[i]));
         }
-        if (kept.count && kept.items[0].first > after_position + 1)
-                return status_hint(status_new(ERR_CORRUPT,
-                                              "the log in %s begins with commit %" PRIu64 ", but commit %" PRIu64
-                                              " is the next one needed: log files are missing",
-                                              os_dir_path(dir), kept.items[0].first, after_position + 1),
-                                   "restore the directory as a whole, log files and snapshot together");
-        for (size_t i = 0; i < kept.count; i++) {
-                bool is_last = i + 1 == kept.count;
-                uint64_t limit = is_last ? UINT64_MAX : kept.items[i + 1].first, expected;
-                if (limit - 1 <= after_position)
-                        continue; /* the snapshot holds all of it, whatever state it is in */
-                TRY(segment_read(dir, &kept.items[i], salts[i], limit, is_last, &work, &expected));
-                if (is_last) {
-                        last = MAX(last, expected - 1);
-                        /* log I1 for what is before this segment, its own frames for what is in it */
-                        proved = MAX(proved, MAX(kept.items[i].first - 1, MIN(work.proved, last)));
-                }
-        }
-        *ret_contents = (WalContents){
-                .segments = kept, .generation = generation, .last = last, .proved = proved, .frames = work.frames};
-        kept = (WalSegments){0};
+        const WalSegments *segments = &contents->segments;
+        if (segments->count == 0)
+                return ST_OK;
+        if (segments->items[0].first > after_position + 1)
+                return missing_error(dir, segments->items[0].first, after_position);
+        const WalSegment *last = &segments->items[segments->count - 1];
+        TRY(segment_read(dir, last, UINT64_MAX, true, &visit));
+        contents->last = MAX(after_position, MAX(visit.last, last->first - 1));
+        /* log I1 for what is before this segment, its own frames for what is in it */
+        contents->proved = MAX(after_position, MAX(last->first - 1, MIN(visit.proved, contents->last)));
         return ST_OK;
 }
 
-Status wal_read_last(OsDir *dir, const WalContents *contents, uint64_t after_position,
-                     Status (*each)(void *ctx, const WalFrame *frame), void *ctx)
+typedef struct Each {
+        Status (*call)(void *ctx, const WalFrame *frame);
+        void *ctx;
+} Each;
+
+static Status each_frame(void *ctx, const WalFrame *frame, const char *name, uint64_t offset)
 {
-        Replay work = {.after = after_position, .call = each, .ctx = ctx};
-        WalSegment segment = contents->segments.items[contents->segments.count - 1];
-        WalSegmentHeader header;
-        bool torn;
-        uint64_t expected;
-        TRY(header_read(dir, &segment, &header, &torn));
-        TRY(segment_read(dir, &segment, header.salt, contents->last + 1, true, &work, &expected));
-        if (torn || expected != contents->last + 1)
-                return status_new(ERR_IO, "the log in %s changed while it was read", os_dir_path(dir));
+        const Each *each = ctx;
+        return each->call(each->ctx, frame);
+}
+
+Status wal_frames_read(OsDir *dir, const WalContents *contents, uint64_t after_position,
+                       Status (*call)(void *ctx, const WalFrame *frame), void *ctx)
+{
+        const WalSegments *segments = &contents->segments;
+        Each each = {call, ctx};
+        Visit visit = {.after = after_position, .frame = each_frame, .ctx = &each};
+        for (size_t i = 0; i < segments->count; i++) {
+                uint64_t limit = MIN(segment_limit(segments, i), contents->last + 1);
+                if (limit - 1 <= after_position)
+                        continue; /* all of it is in files, whatever state it is in */
+                TRY(segment_read(dir, &segments->items[i], limit, false, &visit));
+        }
+        return ST_OK;
+}
+
+/* --- looking from outside --- */
+
+static Status scan_problem(const WalScan *scan, WalScanResult *result, Status problem)
+{
+        char text[512];
+        if (status_code(problem) != ERR_CORRUPT && status_code(problem) != ERR_VERSION)
+                return problem;
+        result->problem_count++;
+        status_text(problem, text, sizeof(text));
+        status_ignore(problem);
+        return scan->problem ? scan->problem(scan->ctx, text) : ST_OK;
+}
+
+static Status scan_headers(OsDir *dir, const WalScan *scan, WalContents *contents, WalScanResult *result)
+{
+        _cleanup_(wal_segments_done) WalSegments found = {0};
+        TRY(files_list(dir, &found));
+        for (size_t i = 0; i < found.count; i++) {
+                bool torn = false;
+                Status st = header_read(dir, &found.items[i], &torn);
+                result->file_count++;
+                result->byte_count += found.items[i].bytes;
+                if (st)
+                        TRY(scan_problem(scan, result, st));
+                else if (torn)
+                        result->torn_bytes += found.items[i].bytes;
+                else
+                        TRY(segment_keep(contents, found.items[i]));
+        }
+        return ST_OK;
+}
+
+Status wal_scan(OsDir *dir, uint64_t after_position, const WalScan *scan, WalScanResult *ret_result)
+{
+        _cleanup_(wal_contents_done) WalContents contents = {0};
+        WalScanResult result = {0};
+        Visit visit = {.after = after_position, .frame = scan->frame, .ctx = scan->ctx};
+        uint64_t done = 0;
+        TRY(scan_headers(dir, scan, &contents, &result));
+        const WalSegments *segments = &contents.segments;
+        if (segments->count && segments->items[0].first > after_position + 1)
+                TRY(scan_problem(scan, &result, missing_error(dir, segments->items[0].first, after_position)));
+        for (size_t i = 0; i < segments->count; i++) {
+                const WalSegment *segment = &segments->items[i];
+                bool last = i + 1 == segments->count;
+                char name[WAL_NAME_BYTES];
+                wal_segment_name(segment, name);
+                if (i == 0)
+                        result.first_position = segment->first;
+                if (segment_limit(segments, i) - 1 > after_position) {
+                        if (scan->file)
+                                TRY(scan->file(scan->ctx, name, segment->bytes));
+                        Status st = segment_read(dir, segment, segment_limit(segments, i), last, &visit);
+                        if (st && visit.stopped)
+                                return st;
+                        if (st)
+                                TRY(scan_problem(scan, &result, st));
+                        else if (last && visit.end < segment->bytes)
+                                result.torn_bytes += segment->bytes - visit.end;
+                }
+                done += segment->bytes;
+                if (scan->progress)
+                        TRY(scan->progress(scan->ctx, done, result.byte_count));
+        }
+        result.last_position = visit.last;
+        result.first_wall_us = visit.first_wall_us;
+        result.last_wall_us = visit.last_wall_us;
+        result.frame_count = visit.frames;
+        result.sealed = visit.sealed && result.torn_bytes == 0;
+        *ret_result = result;
         return ST_OK;
 }

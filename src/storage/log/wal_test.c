@@ -45,7 +45,13 @@ static Status log_open(Log *log, uint64_t after)
 {
         log->expected = after + 1;
         log->replayed = 0;
-        return wal_open(log->dir, &log->options, after, replay, log, &log->wal);
+        TRY(wal_open(log->dir, &log->options, after, &log->wal));
+        Status st = wal_replay(log->wal, after, replay, log);
+        if (!st)
+                st = wal_start(log->wal);
+        if (st)
+                status_ignore(wal_close(log->wal));
+        return st;
 }
 
 static void log_new(Log *log, uint64_t segment_bytes)
@@ -129,7 +135,7 @@ static void test_cut(void **state)
         OK(wal_close(log.wal));
         OK(log_open(&log, 70));
         assert_int_equal(log.replayed, 70);
-        assert_int_equal(wal_bytes(log.wal) / 100, half / 100);
+        assert_true(wal_bytes(log.wal) >= half && wal_bytes(log.wal) - half < 100); /* the seal */
         OK(wal_close(log.wal));
         Status st = log_open(&log, 0); /* what was cut is missed */
         assert_int_equal(status_code(st), ERR_CORRUPT);
@@ -214,11 +220,11 @@ static void test_damage_or_torn(void **state)
         uint64_t size;
         OK(os_file_open(log.dir, path + strlen("log/"), OS_READ | OS_WRITE, &file));
         OK(os_file_size(file, &size));
-        OK(sim_flip_bit(log.sim, path, size - 60, 0));
+        OK(sim_flip_bit(log.sim, path, size - 70, 0));
         st = log_open(&log, 0);
         assert_int_equal(status_code(st), ERR_CORRUPT);
         status_free(st);
-        OK(sim_flip_bit(log.sim, path, size - 60, 0));
+        OK(sim_flip_bit(log.sim, path, size - 70, 0));
         /* Zeros behind the end, as a file system may leave them. */
         uint8_t zeros[5000] = {0};
         OK(os_file_write_at(file, size, zeros, sizeof(zeros)));
@@ -301,6 +307,265 @@ static void test_failure_and_recovery(void **state)
         log_done(&log);
 }
 
+/* --- archive, going back in time, looking from outside --- */
+
+typedef struct Scan {
+        uint64_t next, frames, problems, files;
+        int64_t wall_us;
+} Scan;
+
+static Status scan_file(void *ctx, const char *name, uint64_t bytes)
+{
+        uint64_t first, generation;
+        assert_true(wal_file_parse(name, &first, &generation));
+        assert_true(bytes >= sizeof(WalSegmentHeader));
+        ((Scan *)ctx)->files++;
+        return ST_OK;
+}
+
+static Status scan_frame(void *ctx, const WalFrame *frame, const char *name, uint64_t offset)
+{
+        Scan *scan = ctx;
+        uint8_t body[4096];
+        assert_int_equal(frame->position, scan->next);
+        assert_int_equal(frame->body.size, body_of(frame->position, body));
+        assert_true(frame->wall_us >= scan->wall_us);
+        assert_true(offset >= sizeof(WalSegmentHeader));
+        scan->wall_us = frame->wall_us;
+        scan->next++;
+        scan->frames++;
+        return ST_OK;
+}
+
+static Status scan_problem_seen(void *ctx, const char *text)
+{
+        Scan *scan = ctx;
+        assert_non_null(strstr(text, "log"));
+        scan->problems++;
+        scan->next = 0;
+        return ST_OK;
+}
+
+static WalScanResult scan_all(OsDir *dir, uint64_t after, Scan *scan)
+{
+        WalScan calls = {.ctx = scan, .file = scan_file, .frame = scan_frame, .problem = scan_problem_seen};
+        WalScanResult result;
+        scan->next = after + 1;
+        OK(wal_scan(dir, after, &calls, &result));
+        assert_int_equal(result.frame_count, scan->frames);
+        assert_int_equal(result.problem_count, scan->problems);
+        return result;
+}
+
+static void test_archive(void **state)
+{
+        Log log;
+        Scan scan = {0};
+        OsDir *archive;
+        uint64_t first, generation;
+        log_new(&log, 5000);
+        OK(os_dir_open(sim_os(log.sim), "archive", OS_DIR_CREATE, &archive));
+        log.options.archive = archive;
+        OK(log_open(&log, 0));
+        assert_false(wal_file_parse("00000000000000000001-0000000001.log.tmp", &first, &generation));
+        for (int i = 0; i < 20; i++) {
+                append(&log, 7);
+                OK(wal_sync(log.wal, wal_last(log.wal)));
+        }
+        OK(wal_cut(log.wal, 70));
+        WalScanResult result = scan_all(archive, 0, &scan);
+        assert_int_equal(result.first_position, 1);
+        assert_true(result.last_position <= 70 && result.last_position > 60);
+        /* The archive is not writable for a while: nothing is lost, and nothing removed. */
+        uint64_t bytes = wal_bytes(log.wal);
+        sim_fail_nth(log.sim, 2, SIM_FAIL_NO_SPACE);
+        FAILS(ERR_NO_SPACE, wal_cut(log.wal, 140));
+        assert_int_equal(wal_bytes(log.wal), bytes);
+        sim_heal(log.sim);
+        sim_fail_nth(log.sim, 0, SIM_FAIL_ONCE);
+        OK(wal_cut(log.wal, 140));
+        assert_int_equal(wal_bytes(log.wal), 0);
+        scan = (Scan){0};
+        result = scan_all(archive, 0, &scan);
+        assert_int_equal(result.last_position, 140);
+        assert_int_equal(scan.frames, 140);
+        generation = wal_generation(log.wal);
+        OK(wal_close(log.wal));
+        /* Numbers go on although no file is left to say so, and the archive goes on with them. */
+        log.options.generation = generation;
+        OK(log_open(&log, 140));
+        append(&log, 3);
+        OK(wal_sync(log.wal, 143));
+        assert_true(wal_generation(log.wal) > generation);
+        OK(wal_cut(log.wal, 143));
+        OK(wal_close(log.wal));
+        scan = (Scan){0};
+        result = scan_all(archive, 100, &scan);
+        assert_int_equal(scan.frames, 43);
+        assert_int_equal(result.last_position, 143);
+        os_dir_close(archive);
+        log_done(&log);
+}
+
+static void to_position(Log *log, uint64_t position, int64_t wall_us)
+{
+        log->options.recover_to = (StoreMoment){position, wall_us};
+}
+
+/* Opens up to a moment and forgets the rest. */
+static Status recover_to(Log *log, uint64_t after)
+{
+        log->expected = after + 1;
+        log->replayed = 0;
+        TRY(wal_open(log->dir, &log->options, after, &log->wal));
+        Status st = wal_replay(log->wal, after, replay, log);
+        if (!st)
+                st = wal_forget(log->wal);
+        if (!st)
+                st = wal_start(log->wal);
+        if (st)
+                status_ignore(wal_close(take(log->wal)));
+        return st;
+}
+
+static void fill_by_the_minute(Log *log)
+{
+        log_new(log, 3000);
+        OK(log_open(log, 0));
+        for (int64_t minute = 1; minute <= 10; minute++) {
+                sim_set_wall_us(log->sim, minute * 60000000);
+                append(log, 5);
+                if (minute != 10)
+                        OK(wal_sync(log->wal, wal_last(log->wal)));
+        }
+        sim_set_wall_us(log->sim, 1); /* the clock is put back: frames do not descend */
+        append(log, 1);
+        OK(wal_close(log->wal));
+}
+
+static void test_recover_to(void **state)
+{
+        Log log;
+        fill_by_the_minute(&log);
+        to_position(&log, 52, 0);
+        FAILS(ERR_NOT_FOUND, recover_to(&log, 0));
+        to_position(&log, 0, 11 * 60000000ll);
+        Status st = recover_to(&log, 0);
+        assert_int_equal(status_code(st), ERR_NOT_FOUND);
+        assert_non_null(strstr(status_message(st), "commit 51"));
+        status_free(st);
+        to_position(&log, 0, 10 * 60000000ll);
+        OK(recover_to(&log, 0));
+        assert_int_equal(wal_last(log.wal), 51);
+        OK(wal_close(log.wal));
+        to_position(&log, 0, 7 * 60000000ll + 5);
+        OK(recover_to(&log, 10));
+        assert_int_equal(log.replayed, 25);
+        assert_int_equal(wal_last(log.wal), 35);
+        assert_int_equal(wal_durable(log.wal), 35);
+        append(&log, 2);
+        assert_int_equal(wal_last_wall_us(log.wal), 7 * 60000000ll);
+        OK(wal_close(log.wal));
+        to_position(&log, 0, 0);
+        OK(log_open(&log, 35)); /* the segment with 35 went with what was behind it */
+        assert_int_equal(log.replayed, 2);
+        OK(wal_close(log.wal));
+        log_done(&log);
+
+        /* The power goes at every call: it can be done again, and without doing it the log is a beginning of what it
+         * was. */
+        for (long n = 1, fired = 1; fired; n++) {
+                fill_by_the_minute(&log);
+                to_position(&log, n % 2 ? 17 : 0, 4 * 60000000ll - 1);
+                uint64_t last = n % 2 ? 17 : 15;
+                sim_fail_nth(log.sim, n, SIM_FAIL_POWER);
+                st = recover_to(&log, 0);
+                fired = sim_fired(log.sim);
+                if (!st) {
+                        assert_int_equal(wal_last(log.wal), last);
+                        status_ignore(wal_close(log.wal));
+                }
+                os_dir_close(log.dir);
+                sim_crash(log.sim, SIM_TEAR);
+                OK(os_dir_open(sim_os(log.sim), "log", OS_DIR_EXISTING, &log.dir));
+                if (n % 3 == 0 && st) {
+                        to_position(&log, 0, 0);
+                        OK(log_open(&log, last));
+                        assert_true(wal_last(log.wal) >= last && wal_last(log.wal) <= 51);
+                } else if (st) {
+                        /* The caller has all up to there in files. All is gone that came later, or it is found again.
+                         */
+                        Status again = recover_to(&log, last);
+                        if (status_code(again) == ERR_NOT_FOUND) {
+                                status_ignore(again);
+                                to_position(&log, 0, 0);
+                                again = log_open(&log, last);
+                        }
+                        OK(again);
+                        assert_int_equal(wal_last(log.wal), last);
+                }
+                if (st) {
+                        append(&log, 1);
+                        OK(wal_close(log.wal));
+                }
+                status_ignore(st);
+                log_done(&log);
+        }
+}
+
+static void test_scan(void **state)
+{
+        Log log;
+        Scan scan = {0};
+        char path[128];
+        log_new(&log, 3000);
+        OK(log_open(&log, 0));
+        for (int i = 0; i < 10; i++) {
+                append(&log, 6);
+                OK(wal_sync(log.wal, wal_last(log.wal)));
+        }
+        append(&log, 1);
+        WalScanResult result = scan_all(log.dir, 0, &scan); /* beside the process that writes it */
+        assert_int_equal(result.first_position, 1);
+        assert_int_equal(result.last_position, 60);
+        assert_int_equal(result.torn_bytes, 0);
+        assert_int_equal(scan.files, result.file_count);
+        crash(&log, SIM_KEEP);
+        scan = (Scan){0};
+        result = scan_all(log.dir, 57, &scan);
+        assert_int_equal(scan.frames, 4);
+        assert_true(scan.files < result.file_count);
+        /* Damage in the middle: said, and what is behind it is read all the same. */
+        uint64_t first = 1;
+        for (uint64_t generation = 3; first == 1; generation++) {
+                WalSegment segment = {.generation = generation};
+                for (segment.first = 2; segment.first < 61 && first == 1; segment.first++) {
+                        OsFile *file;
+                        wal_segment_name(&segment, path);
+                        Status st = os_file_open(log.dir, path, OS_READ, &file);
+                        if (!st) {
+                                os_file_close(file);
+                                first = segment.first;
+                        } else {
+                                status_ignore(st);
+                        }
+                }
+        }
+        char full[160];
+        snprintf(full, sizeof(full), "log/%s", path);
+        OK(sim_flip_bit(log.sim, full, 100, 1));
+        scan = (Scan){0};
+        WalScan calls = {.ctx = &scan, .problem = scan_problem_seen};
+        OK(wal_scan(log.dir, 0, &calls, &result));
+        assert_int_equal(result.problem_count, 1);
+        assert_int_equal(result.last_position, 61);
+        OK(sim_flip_bit(log.sim, full, 100, 1));
+        OK(sim_flip_bit(log.sim, full, 30, 1)); /* a header */
+        OK(wal_scan(log.dir, 0, &calls, &result));
+        assert_true(result.problem_count >= 1);
+        log_done(&log);
+}
+
 /* --- with the thread, on the machine's disk --- */
 
 typedef struct Group {
@@ -377,9 +642,15 @@ static void test_group_commit(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_append_and_replay),    cmocka_unit_test(test_cut),
-                cmocka_unit_test(test_damage_or_torn),       cmocka_unit_test(test_newer_format),
-                cmocka_unit_test(test_failure_and_recovery), cmocka_unit_test(test_group_commit),
+                cmocka_unit_test(test_append_and_replay),
+                cmocka_unit_test(test_cut),
+                cmocka_unit_test(test_damage_or_torn),
+                cmocka_unit_test(test_newer_format),
+                cmocka_unit_test(test_failure_and_recovery),
+                cmocka_unit_test(test_group_commit),
+                cmocka_unit_test(test_archive),
+                cmocka_unit_test(test_recover_to),
+                cmocka_unit_test(test_scan),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -323,7 +323,7 @@ static void reclaim_and_unlock(EngineTable *table, bool writer) RELEASE(table->g
         if (known && table->dropped) {
                 if (pins == 0) {
                         mutex_unlock(&table->gc_mu);
-                        table_free(table);
+                        memory_table_free(table);
                         return;
                 }
         } else if (known) {

@@ -15,7 +15,7 @@ struct EngineCursor {
 
 /* --- engine and tables --- */
 
-static Status memory_open(Os *os, const EngineOptions *options, Engine **ret_engine)
+static Status memory_open(const EngineOptions *options, Engine **ret_engine)
 {
         Engine *engine = mem_zalloc(sizeof(Engine));
         if (!engine)
@@ -42,7 +42,7 @@ static void cache_free(NodeCache *cache, size_t node_bytes, EngineTable *table)
         }
 }
 
-void table_free(EngineTable *table) NO_TSA
+void memory_table_free(EngineTable *table) NO_TSA
 {
         Engine *engine = table->engine;
         Root *root = atomic_load(&table->root);
@@ -75,7 +75,7 @@ static void memory_close(Engine *engine) NO_TSA
 {
         assert(epoch_pin_count(engine, NULL) == 0);
         while (engine->tables)
-                table_free(engine->tables);
+                memory_table_free(engine->tables);
         for (unsigned i = 0; i < SLOT_CHUNKS && engine->chunk_memory[i]; i++)
                 mem_free(engine->chunk_memory[i]);
         mutex_done(&engine->mu);
@@ -213,6 +213,27 @@ static Status memory_nth(EngineSnapshot *snapshot, uint32_t tree_id, uint64_t n,
                 *ret_key = row_key(row);
                 *ret_value = row_value(row);
         }
+        return ST_OK;
+}
+
+static Status memory_split(EngineSnapshot *snapshot, uint32_t tree_id, EngineRange range, size_t parts, Arena *hold,
+                           Bytes *ret_keys, size_t *ret_count)
+{
+        const Tree *tree = root_tree(snapshot->root, tree_id);
+        PathStep path[HEIGHT_MAX];
+        uint64_t low = 0, high = 0, place = 0;
+        size_t n = 0;
+        if (tree)
+                range_places(tree, range, &low, &high);
+        for (size_t i = 1; i < parts; i++) {
+                uint64_t next = low + (uint64_t)((unsigned __int128)(high - low) * i / parts);
+                if (next == low || next == place)
+                        continue; /* fewer rows than parts */
+                place = next;
+                unsigned depth = tree_seek(tree, place, path);
+                ret_keys[n++] = row_key(path[depth - 1].node->rows[path[depth - 1].index]);
+        }
+        *ret_count = n;
         return ST_OK;
 }
 
@@ -447,6 +468,7 @@ const EngineOps engine_memory = {
         .cursor_next = memory_cursor_next,
         .cursor_skip = memory_cursor_skip,
         .cursor_close = memory_cursor_close,
+        .split = memory_split,
         .write_begin = memory_write_begin,
         .write_get = memory_write_get,
         .write_put = memory_write_put,

@@ -207,7 +207,7 @@ void epoch_reclaim(EngineTable *table, bool writer);
 /* By the writer after a commit: reclaims when it is worth it. */
 void epoch_tidy(EngineTable *table);
 unsigned epoch_pin_count(Engine *engine, const EngineTable *table); /* table NULL: of all tables */
-void table_free(EngineTable *table); /* the table and all it holds; nobody reads or writes it */
+void memory_table_free(EngineTable *table); /* the table and all it holds; nobody reads or writes it */
 void table_account(EngineTable *table, int64_t bytes);
 
 #endif

@@ -170,6 +170,42 @@ Status layout_load(Layout *layout, Bytes saved, uint64_t page_count)
         return layout_build_finish(layout, page_count);
 }
 
+static Status ranges_each(const Layout *layout, Status (*each)(void *ctx, uint64_t offset, uint64_t bytes), void *ctx)
+{
+        uint64_t start = 0, end = 0;
+        for (const Run *run = layout->first; run; run = run->next) {
+                uint64_t at = (uint64_t)run->page * PAGE_BYTES;
+                uint32_t pieces = run->kind == RUN_SLAB ? run->slots : run->kind == RUN_LARGE;
+                uint64_t bytes = run->kind == RUN_SLAB ? class_bytes(run->class) : (uint64_t)run->pages * PAGE_BYTES;
+                for (uint32_t i = 0; i < pieces; i++, at += bytes) {
+                        if (run->kind == RUN_SLAB && !(run->bits[i / 64] >> i % 64 & 1))
+                                continue;
+                        if (at != end && end > start)
+                                TRY(each(ctx, start, end - start));
+                        if (at != end)
+                                start = at;
+                        end = at + bytes;
+                }
+        }
+        return end > start ? each(ctx, start, end - start) : ST_OK;
+}
+
+Status space_image_each(Bytes saved, Status (*each)(void *ctx, uint64_t offset, uint64_t bytes), void *ctx,
+                        uint64_t *ret_file_bytes)
+{
+        Layout layout = {0};
+        uint64_t end = HEADER_PAGES;
+        Status st = layout_load(&layout, saved, MAX_PAGES);
+        for (const Run *run = layout.first; run && !st; run = run->next)
+                if (run->kind != RUN_FREE)
+                        end = (uint64_t)run->page + run->pages;
+        if (!st && each)
+                st = ranges_each(&layout, each, ctx);
+        layout_done(&layout);
+        *ret_file_bytes = end * PAGE_BYTES;
+        return st;
+}
+
 /* --- census --- */
 
 typedef struct CensusRun {
@@ -240,7 +276,8 @@ Status census_new(const Layout *layout, Census **ret_census)
                                      .class = run->class,
                                      .step = run->step};
                 if (run->kind != RUN_SLAB) {
-                        bit_set(run->kind == RUN_LARGE ? census->live : census->waiting, word * 64);
+                        if (run->kind != RUN_LARGE_HIDDEN)
+                                bit_set(run->kind == RUN_LARGE ? census->live : census->waiting, word * 64);
                         continue;
                 }
                 for (size_t i = 0; i < run_words(run); i++) {

@@ -619,6 +619,26 @@ void layout_show_live(Layout *layout, Extent extent, bool live)
         }
 }
 
+void layout_hide(Layout *layout, const Extent *extents, size_t count, bool hide)
+{
+        Run *run = NULL;
+        for (size_t i = 0; i < count; i++) {
+                uint32_t slot = extent_slot(extents[i]);
+                if (!run || run->page != extent_page(extents[i]))
+                        run = table_find(layout, extent_page(extents[i]));
+                assert(run);
+                if (run->kind == RUN_SLAB) {
+                        uint64_t bit = (uint64_t)1 << slot % 64;
+                        if (run->waiting && bit_at(run->waiting, slot))
+                                continue;
+                        run->bits[slot / 64] = hide ? run->bits[slot / 64] & ~bit : run->bits[slot / 64] | bit;
+                        run->used = hide ? run->used - 1 : run->used + 1;
+                } else if (run->kind == (hide ? RUN_LARGE : RUN_LARGE_HIDDEN)) {
+                        run->kind = hide ? RUN_LARGE_HIDDEN : RUN_LARGE;
+                }
+        }
+}
+
 /* --- making and ending one --- */
 
 static Status layout_start(Layout *layout)

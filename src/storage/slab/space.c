@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "os/thread.h"
@@ -17,9 +18,11 @@
 #define GROW_SHARE       16 /* the file grows by this share of itself, */
 #define GROW_MIN_PAGES   4u
 #define GROW_MAX_PAGES   ((16u << 20) / PAGE_BYTES)
-#define RECLAIM_BATCH    256  /* extents a lock: keeps it short */
-#define KEEP_WAITING     4096 /* room for waiting extents that is kept when none are left */
-#define SAVE_SLACK_BYTES 4096 /* what an allocation can add to the saved bytes */
+#define RECLAIM_BATCH    256          /* extents a lock: keeps it short */
+#define KEEP_WAITING     4096         /* room for waiting extents that is kept when none are left */
+#define SAVE_SLACK_BYTES 4096         /* what an allocation can add to the saved bytes */
+#define SETTLE_BYTES     (256u << 10) /* discarded extents of a batch wait until there are so many of them */
+#define JOIN_BYTES       (256u << 10) /* neighbours are written together up to this */
 
 typedef struct Waiting {
         uint64_t version;
@@ -30,6 +33,7 @@ struct Space {
         OsDir *dir;
         char *name;
         uint64_t max_pages;
+        bool read_only; /* there is no sync_file then */
 
         Mutex file_mu; /* order 72 in docs/locks.md */
         OsFile *file;  /* reading: any thread; all else: GUARDED_BY(file_mu) */
@@ -43,6 +47,7 @@ struct Space {
         Layout layout;
         Waiting *waiting; /* heap, the least version first */
         size_t waiting_count, waiting_capacity;
+        Births births;
 };
 
 static Status in_file(const Space *space, Status st)
@@ -61,7 +66,9 @@ static Status file_round(Space *space, uint64_t *ret_pages) REQUIRES(space->file
         if (rounded / PAGE_BYTES > MAX_PAGES)
                 return status_new(ERR_LIMIT, "%" PRIu64 " bytes; at most %" PRIu64 " are possible", bytes,
                                   MAX_PAGES * PAGE_BYTES);
-        if (rounded != bytes)
+        /* Even to the size it has: we may see one whose maker died after a sync of it failed, and no sync would ever
+         * make that durable. */
+        if (!space->read_only)
                 TRY(os_file_truncate(space->file, rounded));
         *ret_pages = rounded / PAGE_BYTES;
         return ST_OK;
@@ -107,6 +114,39 @@ Status space_open(OsDir *dir, const char *name, const SpaceOptions *options, Spa
         return ST_OK;
 }
 
+static Status space_open_file_read(Space *space, OsDir *dir)
+{
+        uint64_t pages;
+        TRY(os_file_open(dir, space->name, OS_READ, &space->file));
+        mutex_lock(&space->file_mu);
+        Status st = file_round(space, &pages);
+        mutex_unlock(&space->file_mu);
+        TRY(st);
+        mutex_lock(&space->mu);
+        st = layout_init(&space->layout, pages);
+        mutex_unlock(&space->mu);
+        return st;
+}
+
+Status space_open_read(OsDir *dir, const char *name, Space **ret_space)
+{
+        _cleanup_(space_closep) Space *space = mem_zalloc(sizeof(*space));
+        if (!space)
+                return status_nomem();
+        mutex_init(&space->file_mu);
+        mutex_init(&space->sync_mu);
+        mutex_init(&space->mu);
+        space->dir = dir;
+        space->max_pages = MAX_PAGES;
+        space->read_only = true;
+        space->name = mem_strdup(name);
+        if (!space->name)
+                return status_nomem();
+        TRY_CTX(space_open_file_read(space, dir), "opening page file %s/%s", os_dir_path(dir), name);
+        *ret_space = take(space);
+        return ST_OK;
+}
+
 Space *space_close(Space *space) NO_TSA
 {
         if (!space)
@@ -114,6 +154,7 @@ Space *space_close(Space *space) NO_TSA
         os_file_close(space->file);
         os_file_close(space->sync_file);
         layout_done(&space->layout);
+        births_done(&space->births);
         mem_free(space->waiting);
         mutex_done(&space->mu);
         mutex_done(&space->sync_mu);
@@ -177,14 +218,28 @@ static Status space_grow(Space *space, uint32_t missing) REQUIRES(space->file_mu
         return ST_OK;
 }
 
-static Status alloc_growing(Space *space, size_t bytes, Extent *ret_extent) REQUIRES(space->file_mu)
+/* layout_alloc(); a batch (may be NULL) has the extent before anybody can save a state that shows it as live. */
+static Status alloc_once(Space *space, SpaceBatch *batch, size_t bytes, unsigned max_step, Extent *ret_extent,
+                         uint32_t *ret_missing)
+{
+        Extent extent = 0;
+        mutex_lock(&space->mu);
+        Status st = batch ? births_reserve(&space->births, batch) : ST_OK;
+        if (!st)
+                st = layout_alloc(&space->layout, bytes, max_step, &extent, ret_missing);
+        if (!st && !*ret_missing && batch)
+                births_add(&space->births, batch, extent);
+        mutex_unlock(&space->mu);
+        *ret_extent = extent;
+        return st;
+}
+
+static Status alloc_growing(Space *space, SpaceBatch *batch, size_t bytes, Extent *ret_extent) REQUIRES(space->file_mu)
 {
         unsigned step = SLAB_STEPS - 1;
         for (;;) {
                 uint32_t missing;
-                mutex_lock(&space->mu);
-                Status st = layout_alloc(&space->layout, bytes, step, ret_extent, &missing);
-                mutex_unlock(&space->mu);
+                Status st = alloc_once(space, batch, bytes, step, ret_extent, &missing);
                 if (st || !missing)
                         return st;
                 /* Others may take what we make here, so it may go round; each time the file has grown. */
@@ -198,22 +253,25 @@ static Status alloc_growing(Space *space, size_t bytes, Extent *ret_extent) REQU
         }
 }
 
-Status space_alloc(Space *space, size_t bytes, Extent *ret_extent)
+static Status alloc_for(Space *space, SpaceBatch *batch, size_t bytes, Extent *ret_extent)
 {
         uint32_t missing;
-        Extent extent = 0;
-        mutex_lock(&space->mu);
-        Status st = layout_alloc(&space->layout, bytes, SLAB_STEPS - 1, &extent, &missing);
-        mutex_unlock(&space->mu);
+        Extent extent;
+        Status st = alloc_once(space, batch, bytes, SLAB_STEPS - 1, &extent, &missing);
         if (!st && missing) {
                 mutex_lock(&space->file_mu);
-                st = alloc_growing(space, bytes, &extent);
+                st = alloc_growing(space, batch, bytes, &extent);
                 mutex_unlock(&space->file_mu);
         }
         if (st)
                 return in_file(space, st);
         *ret_extent = extent;
         return ST_OK;
+}
+
+Status space_alloc(Space *space, size_t bytes, Extent *ret_extent)
+{
+        return alloc_for(space, NULL, bytes, ret_extent);
 }
 
 /* Gives back what is free at the end. */
@@ -259,6 +317,60 @@ Status space_write(Space *space, Extent extent, const void *data, size_t bytes)
         Status st = os_file_write_at(space->file, extent_offset(extent), data, bytes);
         mutex_unlock(&space->file_mu);
         return st;
+}
+
+static int piece_compare(const void *a, const void *b)
+{
+        uint64_t x = extent_offset(((const SpacePiece *)a)->extent), y = extent_offset(((const SpacePiece *)b)->extent);
+        return (x > y) - (x < y);
+}
+
+/* Pieces from the first on that lie side by side; *ret_bytes from the first's start to the last one's end. */
+static size_t pieces_joined(const SpacePiece *pieces, size_t count, size_t *ret_bytes)
+{
+        size_t n = 1, room = extent_bytes(pieces[0].extent);
+        *ret_bytes = pieces[0].bytes;
+        for (; n < count && room + pieces[n].bytes <= JOIN_BYTES; n++) {
+                if (extent_offset(pieces[n].extent) != extent_offset(pieces[0].extent) + room)
+                        break;
+                *ret_bytes = room + pieces[n].bytes;
+                room += extent_bytes(pieces[n].extent);
+        }
+        return n;
+}
+
+Status space_write_pieces(Space *space, SpacePiece *pieces, size_t count)
+{
+        _cleanup_(mem_freep) uint8_t *joined = NULL;
+        char text[EXTENT_TEXT_BYTES];
+        for (size_t i = 0; i < count; i++)
+                if (!extent_valid(pieces[i].extent) || pieces[i].bytes > extent_bytes(pieces[i].extent))
+                        return in_file(space, status_new(ERR_INVALID, "%s: %zu bytes do not fit",
+                                                         extent_text(pieces[i].extent, text), pieces[i].bytes));
+        if (count > 1)
+                qsort(pieces, count, sizeof(*pieces), piece_compare);
+        for (size_t i = 0, n, bytes; i < count; i += n) {
+                n = pieces_joined(pieces + i, count - i, &bytes);
+                const void *data = pieces[i].data;
+                if (n > 1) {
+                        if (!joined && !(joined = mem_alloc(JOIN_BYTES)))
+                                return status_nomem();
+                        uint8_t *at = joined;
+                        for (size_t k = i; k < i + n; k++) {
+                                /* What is behind a piece in its extent is undefined, but not ours to give away. */
+                                size_t room = k + 1 < i + n ? extent_bytes(pieces[k].extent) : pieces[k].bytes;
+                                memcpy(at, pieces[k].data, pieces[k].bytes);
+                                memset(at + pieces[k].bytes, 0, room - pieces[k].bytes);
+                                at += room;
+                        }
+                        data = joined;
+                }
+                mutex_lock(&space->file_mu);
+                Status st = os_file_write_at(space->file, extent_offset(pieces[i].extent), data, bytes);
+                mutex_unlock(&space->file_mu);
+                TRY(st);
+        }
+        return ST_OK;
 }
 
 Status space_read(Space *space, Extent extent, void *out, size_t bytes)
@@ -312,8 +424,10 @@ Status space_header_read(Space *space, unsigned which, void *out, size_t bytes)
         if (which >= HEADER_PAGES || bytes > SPACE_HEADER_BYTES)
                 return in_file(space, status_new(ERR_INVALID, "header %u with %zu bytes", which, bytes));
         TRY(os_file_read_at(space->file, which * SPACE_HEADER_BYTES, out, bytes, &got));
-        if (got < bytes)
+        if (got < bytes && !space->read_only)
                 return in_file(space, status_new(ERR_CORRUPT, "header %u: the file ends before it does", which));
+        /* Whoever made the file may have died before it had its size. */
+        memset((uint8_t *)out + got, 0, bytes - got);
         return ST_OK;
 }
 
@@ -383,6 +497,7 @@ Status space_reclaim(Space *space, uint64_t version)
         for (bool more = true; more;) {
                 Waiting *unused = NULL;
                 mutex_lock(&space->mu);
+                births_drop(&space->births, version);
                 for (size_t i = 0; i < RECLAIM_BATCH; i++) {
                         more = space->waiting_count > 0 && space->waiting[0].version <= version;
                         if (!more)
@@ -399,6 +514,120 @@ Status space_reclaim(Space *space, uint64_t version)
         return in_file(space, space_cut(space));
 }
 
+/* --- batches --- */
+
+Status space_batch_new(Space *space, SpaceBatch **ret_batch)
+{
+        SpaceBatch *batch = mem_zalloc(sizeof(*batch));
+        if (!batch)
+                return status_nomem();
+        batch->space = space;
+        mutex_lock(&space->mu);
+        Status st = births_begin(&space->births, batch);
+        mutex_unlock(&space->mu);
+        if (st) {
+                mem_free(batch);
+                return st;
+        }
+        *ret_batch = batch;
+        return ST_OK;
+}
+
+Status space_batch_alloc(SpaceBatch *batch, size_t bytes, Extent *ret_extent)
+{
+        TRY(alloc_for(batch->space, batch, bytes, ret_extent));
+        batch->bytes += extent_bytes(*ret_extent);
+        return ST_OK;
+}
+
+static void discard_all(Space *space, const Extent *extents, size_t count) REQUIRES(space->mu)
+{
+        for (size_t i = 0; i < count; i++) {
+                Status st = layout_discard(&space->layout, extents[i]);
+                assert(!st); /* a batch's extents are live, and nobody else's */
+                status_ignore(st);
+        }
+}
+
+static int extent_compare(const void *a, const void *b)
+{
+        Extent x = *(const Extent *)a, y = *(const Extent *)b;
+        return (x > y) - (x < y);
+}
+
+static void batch_settle(SpaceBatch *batch)
+{
+        Space *space = batch->space;
+        if (batch->dead_count == 0)
+                return;
+        qsort(batch->dead, batch->dead_count, sizeof(Extent), extent_compare);
+        mutex_lock(&space->mu);
+        births_forget(&space->births, batch);
+        discard_all(space, batch->dead, batch->dead_count);
+        mutex_unlock(&space->mu);
+        batch->bytes -= batch->dead_bytes;
+        batch->dead_bytes = batch->dead_count = 0;
+}
+
+Status space_batch_discard(SpaceBatch *batch, Extent extent)
+{
+        if (batch->dead_count == batch->dead_capacity) {
+                size_t capacity = MAX(2 * batch->dead_capacity, (size_t)8);
+                Extent *dead = mem_realloc(batch->dead, capacity * sizeof(*dead));
+                if (!dead)
+                        return status_nomem();
+                batch->dead = dead;
+                batch->dead_capacity = capacity;
+        }
+        batch->dead[batch->dead_count++] = extent;
+        batch->dead_bytes += extent_bytes(extent);
+        /* All the batch's extents are looked at then, so not for each of the dead. */
+        if (batch->dead_bytes >= SETTLE_BYTES && 2 * batch->dead_bytes >= batch->bytes)
+                batch_settle(batch);
+        return ST_OK;
+}
+
+const Extent *space_batch_extents(const SpaceBatch *batch, size_t *ret_count)
+{
+        *ret_count = batch->count;
+        return batch->extents;
+}
+
+static void batch_free(SpaceBatch *batch)
+{
+        mem_free(batch->extents);
+        mem_free(batch->dead);
+        mem_free(batch);
+}
+
+void space_batch_commit(SpaceBatch *batch, uint64_t version)
+{
+        Space *space = batch->space;
+        batch_settle(batch);
+        mutex_lock(&space->mu);
+        births_commit(&space->births, batch, version);
+        mutex_unlock(&space->mu);
+        batch_free(batch);
+}
+
+void space_batch_abort(SpaceBatch *batch)
+{
+        if (!batch)
+                return;
+        Space *space = batch->space;
+        for (bool more = true; more;) {
+                mutex_lock(&space->mu);
+                size_t kept = batch->count - MIN(batch->count, (size_t)RECLAIM_BATCH);
+                discard_all(space, batch->extents + kept, batch->count - kept);
+                births_cut(&space->births, batch, kept);
+                more = kept > 0;
+                if (!more)
+                        births_abort(&space->births, batch);
+                mutex_unlock(&space->mu);
+        }
+        batch_free(batch);
+}
+
 /* --- saving and loading --- */
 
 static Status save_locked(Space *space, uint64_t version, bool all_free, Buf *out) REQUIRES(space->mu)
@@ -406,7 +635,10 @@ static Status save_locked(Space *space, uint64_t version, bool all_free, Buf *ou
         for (size_t i = 0; i < space->waiting_count && !all_free; i++)
                 if (space->waiting[i].version >= version)
                         layout_show_live(&space->layout, space->waiting[i].extent, true);
+        uint64_t born = all_free ? UINT64_MAX : version;
+        births_hide(&space->births, &space->layout, born, true);
         Status st = layout_save(&space->layout, out);
+        births_hide(&space->births, &space->layout, born, false);
         for (size_t i = 0; i < space->waiting_count && !all_free; i++)
                 if (space->waiting[i].version >= version)
                         layout_show_live(&space->layout, space->waiting[i].extent, false);
@@ -464,6 +696,7 @@ static Status space_replace(Space *space, Status (*fill)(void *ctx, Layout *layo
         if (!st) {
                 mutex_lock(&space->mu);
                 if (layout_empty(&space->layout)) {
+                        births_drop(&space->births, UINT64_MAX);
                         Layout old = space->layout;
                         space->layout = layout;
                         layout = old;
@@ -530,6 +763,39 @@ void space_stats(Space *space, SpaceStats *ret_stats)
         mutex_unlock(&space->mu);
 }
 
+static const char *layout_at(const Layout *layout, uint64_t offset, Extent *ret_extent)
+{
+        const Run *run = layout->first;
+        *ret_extent = 0;
+        if (offset / PAGE_BYTES < HEADER_PAGES)
+                return "header";
+        while (run && (uint64_t)run->page + run->pages <= offset / PAGE_BYTES)
+                run = run->next;
+        if (!run)
+                return "outside";
+        if (run->kind == RUN_FREE)
+                return "free";
+        if (run->kind != RUN_SLAB) {
+                *ret_extent = extent_make(CLASS_LARGE, 0, run->pages, run->page);
+                return run->kind == RUN_LARGE_WAITING ? "waiting" : "live";
+        }
+        uint32_t slot = (uint32_t)((offset - (uint64_t)run->page * PAGE_BYTES) / class_bytes(run->class));
+        if (slot >= run->slots)
+                return "slack";
+        *ret_extent = extent_make(run->class, run->step, slot, run->page);
+        if (run->waiting && run->waiting[slot / 64] >> slot % 64 & 1)
+                return "waiting";
+        return run->bits[slot / 64] >> slot % 64 & 1 ? "live" : "free";
+}
+
+const char *space_at(Space *space, uint64_t offset, Extent *ret_extent)
+{
+        mutex_lock(&space->mu);
+        const char *what = layout_at(&space->layout, offset, ret_extent);
+        mutex_unlock(&space->mu);
+        return what;
+}
+
 void space_class_stats(Space *space, SpaceClassStats ret_classes[SPACE_CLASS_COUNT])
 {
         mutex_lock(&space->mu);
@@ -560,11 +826,16 @@ Status space_check(Space *space, SpaceNext next, void *ctx)
         mutex_lock(&space->mu);
         if (!st)
                 st = layout_verify(&space->layout);
-        if (!st)
+        if (!st) {
+                births_hide(&space->births, &space->layout, UINT64_MAX, true);
                 st = census_new(&space->layout, &census);
+                births_hide(&space->births, &space->layout, UINT64_MAX, false);
+        }
         layout_bytes = space->layout.page_count * PAGE_BYTES;
         mutex_unlock(&space->mu);
         mutex_unlock(&space->file_mu);
+        if (space->read_only) /* nobody has rounded it after a torn write */
+                file_bytes = (file_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
         /* Longer is possible when enlarging or cutting failed half-way. */
         if (!st && file_bytes < layout_bytes)
                 st = status_new(ERR_CORRUPT, "it has %" PRIu64 " bytes, %" PRIu64 " are accounted for", file_bytes,

@@ -15,6 +15,7 @@ _Static_assert(SPACE_HEADER_BYTES == PAGE_BYTES, "a header has a page of its own
 #define SLAB_MAX_EXTENT 65536u
 #define LARGE_MAX_PAGES 0xffffffu
 #define MAX_PAGES       ((uint64_t)UINT32_MAX) /* 16 TiB */
+_Static_assert(SPACE_SPARE_MAX_BYTES == SLAB_MAX_EXTENT, "slots have 16 bits of 24: the highest is spare");
 _Static_assert(SPACE_CLASS_COUNT == SLAB_CLASSES + 1, "one for the large ones");
 
 /* An Extent, from the low bit:
@@ -61,6 +62,7 @@ typedef enum RunKind {
         RUN_SLAB,
         RUN_LARGE,
         RUN_LARGE_WAITING, /* freed, not reclaimed */
+        RUN_LARGE_HIDDEN,  /* within layout_hide .. layout_hide only */
 } RunKind;
 
 /* Consecutive pages that are one thing. The runs of a layout tile the file from page HEADER_PAGES to its end. */
@@ -116,6 +118,9 @@ MUST_USE Status layout_discard(Layout *layout, Extent extent);
 /* What waits is shown as live, or again as waiting, to layout_save. Accounting does not follow: undo it under the same
  * lock. */
 void layout_show_live(Layout *layout, Extent extent, bool live);
+/* What is live is shown as free to layout_save and census_new, or again as it was (hide = false: the same extents).
+ * What waits is left as it is. Accounting does not follow: undo it under the same lock. */
+void layout_hide(Layout *layout, const Extent *extents, size_t count, bool hide);
 
 MUST_USE Status run_new(uint32_t page, uint32_t pages, Run **ret_run);
 void run_free(Run *run);
@@ -155,6 +160,49 @@ static inline void census_freep(Census **census)
 }
 MUST_USE Status census_count(Census *census, Extent extent);
 MUST_USE Status census_finish(const Census *census);
+
+/* --- batch.c: what has been allocated for commits that the next checkpoint may not have. No lock: Space.mu --- */
+
+struct SpaceBatch {
+        Space *space;
+        SpaceBatch *prev, *next; /* Births.running */
+        Extent *extents;         /* GUARDED_BY(space->mu), all three */
+        size_t count, capacity;
+        /* --- the owner's thread only --- */
+        Extent *dead; /* discarded; still in `extents` */
+        size_t dead_count, dead_capacity;
+        uint64_t bytes, dead_bytes; /* capacities; dead ones contained in both */
+};
+
+/* Extents of committed batches, by version, until a checkpoint has them. Single documents are 24 bytes here, those
+ * of a long load 8. A commit must not fail, so there is always room for what is promised to running batches. */
+typedef struct BirthGroup {
+        uint64_t version;
+        size_t end; /* its extents: from the end of the group before */
+} BirthGroup;
+typedef struct Births {
+        SpaceBatch *running;
+        Extent *extents;
+        size_t count, capacity, promised;
+        BirthGroup *groups;
+        size_t group_count, group_capacity, running_count;
+} Births;
+void births_done(Births *births);
+MUST_USE Status births_begin(Births *births, SpaceBatch *batch);
+/* Room for one more; then the extent. */
+MUST_USE Status births_reserve(Births *births, SpaceBatch *batch);
+void births_add(Births *births, SpaceBatch *batch, Extent extent);
+/* What is in `dead` (sorted) is none of the batch's any more. */
+void births_forget(Births *births, SpaceBatch *batch);
+/* The batch has only its first `count` extents any more. */
+void births_cut(Births *births, SpaceBatch *batch, size_t count);
+/* The batch is over: its extents are of `version`, or (abort) it has none any more. */
+void births_commit(Births *births, SpaceBatch *batch, uint64_t version);
+void births_abort(Births *births, SpaceBatch *batch);
+/* A checkpoint has what was born at versions <= `version`. */
+void births_drop(Births *births, uint64_t version);
+/* layout_hide() for what was born at versions > `version` (UINT64_MAX: none of these), and all of running batches. */
+void births_hide(const Births *births, Layout *layout, uint64_t version, bool hide);
 
 /* "extent 1234abcd at offset 65536" */
 #define EXTENT_TEXT_BYTES 64

@@ -2,14 +2,11 @@
 
 #include "base/check.h"
 
-#include <assert.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "os/sim.h"
-#include "os/thread.h"
 #include "storage/slab/space_int.h"
 
 static void expect_error(Status st, StatusCode code, const char *words)
@@ -42,6 +39,8 @@ typedef struct Item {
         size_t bytes;
         uint64_t tag;
         uint64_t freed; /* version; 0: live */
+        uint64_t born;  /* version of the batch it was committed with; 0: none */
+        int batch;      /* one that is running, plus one; 0: none */
         bool synced;
 } Item;
 typedef struct Model {
@@ -51,13 +50,16 @@ typedef struct Model {
         uint64_t sequence; /* of checkpoints */
         Extent saved;      /* the saved space of the last checkpoint; 0: none */
 } Model;
+#define BATCHES 3
 typedef struct World {
+        SpaceBatch *batches[BATCHES];
         SimOs *sim;
         OsDir *dir;
         Space *space;
         Model now, durable, attempted; /* attempted.sequence > durable.sequence: may be durable too */
         uint8_t *owned;                /* a byte for each granule */
         bool no_memory;                /* allocations may fail */
+        bool with_batches;
 } World;
 
 typedef struct Super {
@@ -106,7 +108,8 @@ typedef struct Live {
 static Status next_live(void *ctx, Extent *ret_extent, bool *ret_more)
 {
         Live *live = ctx;
-        while (live->at < live->model->count && live->model->items[live->at].freed)
+        while (live->at < live->model->count &&
+               (live->model->items[live->at].freed || live->model->items[live->at].batch))
                 live->at++;
         *ret_more = true;
         if (live->at < live->model->count)
@@ -138,6 +141,11 @@ static void check_sums(World *world)
                 live += extent_bytes(world->now.saved);
                 count++;
         }
+        for (int i = 0; i < BATCHES; i++)
+                if (world->batches[i]) {
+                        live += world->batches[i]->dead_bytes;
+                        count += world->batches[i]->dead_count;
+                }
         space_stats(world->space, &stats);
         assert_int_equal(stats.live_bytes, live);
         assert_int_equal(stats.waiting_bytes, waiting);
@@ -174,8 +182,10 @@ static void world_new(World *world, uint64_t with_seed)
         world->durable = world->attempted = world->now;
 }
 
+static void batches_end(World *world);
 static void world_done(World *world)
 {
+        batches_end(world);
         space_close(world->space);
         os_dir_close(world->dir);
         sim_free(world->sim);
@@ -219,7 +229,7 @@ static void item_drop(World *world, size_t i)
 static Status world_free(World *world, size_t i)
 {
         Item *item = &world->now.items[i];
-        if (item->freed)
+        if (item->freed || item->batch)
                 return ST_OK;
         TRY(space_free(world->space, item->extent, world->now.version));
         item->freed = world->now.version;
@@ -230,11 +240,77 @@ static Status world_free(World *world, size_t i)
 
 static Status world_discard(World *world, size_t i)
 {
-        if (world->now.items[i].freed || world->now.items[i].synced)
+        const Item *item = &world->now.items[i];
+        if (item->freed || item->synced || item->born || item->batch)
                 return ST_OK;
         TRY(space_discard(world->space, world->now.items[i].extent));
         item_drop(world, i);
         return ST_OK;
+}
+
+/* --- batches: what they have is the model's as anything else, but not part of a checkpoint --- */
+
+static Status batch_alloc(World *world, int b, size_t bytes)
+{
+        Item item = {.bytes = bytes, .tag = rnd(1ull << 40), .batch = b + 1};
+        if (world->now.count == MAX_ITEMS)
+                return ST_OK;
+        TRY(space_batch_alloc(world->batches[b], bytes, &item.extent));
+        own(world, item.extent, true);
+        world->now.items[world->now.count++] = item;
+        return space_write(world->space, item.extent, content(item.tag, bytes), bytes);
+}
+
+static Status batch_discard(World *world, size_t i)
+{
+        const Item *item = &world->now.items[i];
+        TRY(space_batch_discard(world->batches[item->batch - 1], item->extent));
+        item_drop(world, i);
+        return ST_OK;
+}
+
+static void batch_commit(World *world, int b, uint64_t version)
+{
+        space_batch_commit(world->batches[b], version);
+        world->batches[b] = NULL;
+        for (size_t i = 0; i < world->now.count; i++)
+                if (world->now.items[i].batch == b + 1) {
+                        world->now.items[i].batch = 0;
+                        world->now.items[i].born = version;
+                }
+}
+
+static void batch_abort(World *world, int b)
+{
+        space_batch_abort(world->batches[b]);
+        world->batches[b] = NULL;
+        for (size_t i = world->now.count; i-- > 0;)
+                if (world->now.items[i].batch == b + 1)
+                        item_drop(world, i);
+}
+
+static Status batch_step(World *world, uint64_t version)
+{
+        int b = (int)rnd(BATCHES);
+        if (!world->batches[b])
+                return space_batch_new(world->space, &world->batches[b]);
+        switch (rnd(10)) {
+        case 0: batch_commit(world, b, version); return ST_OK;
+        case 1:
+                if (rnd(3) == 0)
+                        batch_abort(world, b);
+                return ST_OK;
+        case 2:
+        case 3:
+                for (size_t i = 0; i < world->now.count; i++)
+                        if (world->now.items[i].batch == b + 1 && rnd(3) == 0)
+                                return batch_discard(world, i);
+                return ST_OK;
+        default:
+                for (int i = 0; i < 3 && world->now.count < 900; i++)
+                        TRY(batch_alloc(world, b, random_size()));
+                return ST_OK;
+        }
 }
 
 static Status world_reclaim(World *world, uint64_t version)
@@ -263,6 +339,17 @@ static Status world_checkpoint(World *world)
         }
         for (int i = 0; i < 3 && world->now.count; i++)
                 TRY(world_free(world, rnd(world->now.count)));
+        /* Commits go on: later ones are not part of it, whether they are freed again meanwhile or not. */
+        for (int i = 0; i < 4 && world->with_batches; i++) {
+                TRY(batch_step(world, version + 1 + rnd(2)));
+                for (size_t k = 0; k < world->now.count; k++) {
+                        Item *item = &world->now.items[k];
+                        if (item->born <= version || item->freed || rnd(4))
+                                continue;
+                        TRY(space_free(world->space, item->extent, item->born));
+                        item->freed = item->born;
+                }
+        }
         buf_init(&buf, 1 << 20);
         Status st = space_save_extent(world->space, version, &buf, &saved);
         if (st) {
@@ -278,10 +365,10 @@ static Status world_checkpoint(World *world)
         world->attempted.saved = saved;
         for (size_t i = world->attempted.count; i-- > 0;) {
                 Item *item = &world->attempted.items[i];
-                if (item->freed && item->freed < version)
+                if ((item->freed && item->freed < version) || item->batch || item->born > version)
                         *item = world->attempted.items[--world->attempted.count];
                 else
-                        *item = (Item){item->extent, item->bytes, item->tag, 0, true};
+                        *item = (Item){.extent = item->extent, .bytes = item->bytes, .tag = item->tag, .synced = true};
         }
         st = space_write(world->space, saved, buf.data, buf.size);
         bool synced = false;
@@ -297,6 +384,7 @@ static Status world_checkpoint(World *world)
         if (synced)
                 for (size_t i = 0; i < world->now.count; i++)
                         world->now.items[i].synced = true;
+        world->now.version = MAX(world->now.version, version + 2); /* of commits meanwhile */
         if (st) {
                 /* Its superblock may be durable or not: what it uses must stay, until a later one is. */
                 world->now.saved = saved;
@@ -342,8 +430,18 @@ static Status world_open(World *world)
         return ST_OK;
 }
 
+/* The batches of a process that ends, however it does. */
+static void batches_end(World *world)
+{
+        for (int i = 0; i < BATCHES; i++) {
+                space_batch_abort(world->batches[i]);
+                world->batches[i] = NULL;
+        }
+}
+
 static void world_crash(World *world, SimCrash how)
 {
+        batches_end(world);
         world->space = space_close(world->space);
         world->dir = os_dir_close(world->dir);
         sim_crash(world->sim, how);
@@ -363,6 +461,9 @@ static Status world_step(World *world)
         case 5: return world->now.count ? world_free(world, rnd(world->now.count)) : ST_OK;
         case 6: return world->now.count ? world_discard(world, rnd(world->now.count)) : ST_OK;
         case 7: world->now.version++; return ST_OK;
+        case 8:
+        case 9:
+        case 10: return world->with_batches ? batch_step(world, world->now.version) : ST_OK;
         default: return world->now.count > 500 && rnd(2) ? ST_OK : world_alloc(world, random_size());
         }
 }
@@ -449,6 +550,7 @@ static void test_model(void **state)
         for (uint64_t s = 1; s <= 6; s++) {
                 World world;
                 world_new(&world, s);
+                world.with_batches = s > 2;
                 for (int i = 0; i < 2500; i++) {
                         OK(world_step(&world));
                         check_sums(&world);
@@ -458,6 +560,9 @@ static void test_model(void **state)
                                 world_crash(&world, (SimCrash)rnd(3));
                 }
                 check_contents(&world);
+                for (int b = 0; b < BATCHES; b++)
+                        if (world.batches[b])
+                                batch_commit(&world, b, world.now.version);
                 /* All freed: the file is as small as an empty one. */
                 for (size_t i = 0; i < world.now.count; i++)
                         OK(world_free(&world, i));
@@ -481,9 +586,20 @@ static Status script(World *world)
         for (int round = 0; round < 3; round++) {
                 for (int i = 0; i < 12; i++)
                         TRY(world_alloc(world, i % 4 == 3 ? 70000 + (size_t)i * 5000 : 100u << i % 7));
+                if (world->batches[round])
+                        batch_abort(world, round);
+                TRY(space_batch_new(world->space, &world->batches[round]));
+                for (int i = 0; i < 4; i++)
+                        TRY(batch_alloc(world, round, i == 3 ? 80000 : 200u << i % 3));
                 TRY(world_checkpoint(world));
                 for (size_t i = 0; i < world->now.count; i += 2)
                         TRY(world_free(world, i));
+                size_t last = world->now.count - 1;
+                while (!world->now.items[last].batch)
+                        last--;
+                TRY(batch_discard(world, last));
+                if (round < 2)
+                        batch_commit(world, round, world->now.version);
                 world->now.version++;
                 TRY(world_checkpoint(world));
         }
@@ -492,9 +608,14 @@ static Status script(World *world)
 
 static void unsynced_drop(World *world)
 {
-        for (size_t i = world->now.count; i-- > 0;)
-                if (!world->now.items[i].synced && !world->now.items[i].freed)
-                        OK(world_discard(world, i));
+        for (int b = 0; b < BATCHES; b++)
+                if (world->batches[b])
+                        batch_abort(world, b);
+        for (size_t i = world->now.count; i-- > 0;) {
+                const Item *item = &world->now.items[i];
+                if (!item->synced && !item->freed)
+                        OK(item->born ? world_free(world, i) : world_discard(world, i));
+        }
 }
 
 static void test_disk_failures(void **state)
@@ -536,6 +657,7 @@ static void test_open_failures(void **state)
         World world;
         world_new(&world, 3);
         OK(script(&world));
+        batches_end(&world);
         for (long n = 1, fired = 1; fired; n++) {
                 world.space = space_close(world.space);
                 world.dir = os_dir_close(world.dir);
@@ -566,6 +688,7 @@ static void test_memory_failures(void **state)
                 check_contents(&world);
                 OK(script(&world));
                 check_all(&world);
+                batches_end(&world);
                 world.space = space_close(world.space);
                 world.dir = os_dir_close(world.dir);
                 world_done(&world);
@@ -575,6 +698,7 @@ static void test_memory_failures(void **state)
                 Live live;
                 world_new(&world, 9);
                 OK(script(&world));
+                batches_end(&world);
                 world.space = space_close(world.space);
                 world.dir = os_dir_close(world.dir);
                 mem_fail_nth(n);
@@ -897,91 +1021,6 @@ static void test_sync_failure(void **state)
         world_done(&world);
 }
 
-/* --- threads --- */
-
-typedef struct Worker {
-        Thread thread;
-        Space *space;
-        unsigned index;
-        atomic_uint_fast64_t *version;
-        Extent extents[64];
-        size_t sizes[64];
-} Worker;
-
-#define WORKERS      4
-#define WORKER_STEPS 3000
-
-static void worker_main(void *arg)
-{
-        Worker *worker = arg;
-        uint64_t x = worker->index + 1;
-        uint8_t data[256];
-        for (int i = 0; i < WORKER_STEPS; i++) {
-                x = x * 6364136223846793005ull + 1442695040888963407ull;
-                size_t slot = x >> 33 & 63;
-                if (worker->extents[slot]) {
-                        uint64_t mark;
-                        Status st = space_read(worker->space, worker->extents[slot], &mark, 8);
-                        assert(!st && mark == (worker->index << 16 | slot));
-                        st = space_free(worker->space, worker->extents[slot], atomic_load(worker->version));
-                        assert(!st);
-                        worker->extents[slot] = 0;
-                } else {
-                        uint64_t mark = worker->index << 16 | slot;
-                        size_t bytes = x >> 40 & 15 ? 64 + (x >> 45) % 5000 : 70000;
-                        memset(data, 0, sizeof(data));
-                        memcpy(data, &mark, 8);
-                        Status st = space_alloc(worker->space, bytes, &worker->extents[slot]);
-                        assert(!st);
-                        st = space_write(worker->space, worker->extents[slot], data, 64);
-                        assert(!st);
-                }
-        }
-}
-
-static void test_threads(void **state)
-{
-        static Worker workers[WORKERS];
-        World world;
-        atomic_uint_fast64_t version = 1;
-        SpaceStats stats;
-        world_new(&world, 11);
-        memset(workers, 0, sizeof(workers));
-        for (unsigned i = 0; i < WORKERS; i++) {
-                workers[i].space = world.space;
-                workers[i].index = i;
-                workers[i].version = &version;
-                OK(thread_start(&workers[i].thread, "space", worker_main, &workers[i]));
-        }
-        for (int i = 0; i < 60; i++) {
-                Buf buf;
-                Extent saved;
-                uint64_t now = atomic_fetch_add(&version, 1) + 1;
-                buf_init(&buf, 1 << 20);
-                OK(space_save_extent(world.space, now, &buf, &saved));
-                OK(space_write(world.space, saved, buf.data, buf.size));
-                OK(space_sync(world.space));
-                OK(space_header_write(world.space, i & 1, &saved, sizeof(saved)));
-                OK(space_sync(world.space));
-                OK(space_reclaim(world.space, now - 2));
-                OK(space_free(world.space, saved, now));
-                buf_done(&buf);
-                space_stats(world.space, &stats);
-                assert_int_equal(stats.file_bytes,
-                                 stats.live_bytes + stats.free_bytes + stats.waiting_bytes + stats.metadata_bytes);
-        }
-        for (unsigned i = 0; i < WORKERS; i++)
-                thread_join(&workers[i].thread);
-        for (unsigned i = 0; i < WORKERS; i++)
-                for (size_t j = 0; j < 64; j++)
-                        if (workers[i].extents[j]) {
-                                world.now.items[world.now.count++] = (Item){.extent = workers[i].extents[j]};
-                        }
-        OK(space_reclaim(world.space, UINT64_MAX));
-        check_all(&world);
-        world_done(&world);
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -992,7 +1031,6 @@ int main(void)
                 cmocka_unit_test(test_many_small),    cmocka_unit_test(test_cut_failure),
                 cmocka_unit_test(test_fragmentation), cmocka_unit_test(test_no_space),
                 cmocka_unit_test(test_check_finds),   cmocka_unit_test(test_sync_failure),
-                cmocka_unit_test(test_threads),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,14 +14,15 @@ typedef struct Level {
         size_t sum;      /* bytes of the entries without a prefix, slots included */
         size_t own_size; /* the separator before this node */
         uint8_t own[PTREE_MAX_KEY_BYTES];
-        Child children[PAGE_MAX_BYTES / STORED_CHILD_BYTES + 1];
+        Child children[PAGE_MAX_BYTES / sizeof(Child) + 1];
         Entry entries[PAGE_MAX_ENTRIES + 1];
 } Level;
 
 struct PBulk {
         PWrite *write;
         uint32_t id;
-        uint64_t rows, row_bytes;
+        uint64_t rows, key_bytes;
+        PagePacking packing;
         Level *levels[HEIGHT_LIMIT];
         uint8_t last[PTREE_MAX_KEY_BYTES]; /* key added last */
         size_t last_size;
@@ -80,7 +81,7 @@ static size_t level_bytes(const Level *level, unsigned i, Bytes key, size_t valu
                         prefix++;
         }
         return sizeof(PageHeader) + level->sum + sizeof(Slot) + key.size + (i ? 0 : 2 + value_size) + prefix -
-               (level->count + 1) * prefix + (i ? (level->child_count + 1) * STORED_CHILD_BYTES : 0);
+               (level->count + 1) * prefix + (i ? (level->child_count + 1) * sizeof(Child) : 0);
 }
 
 static Status level_push(Level *level, unsigned i, Bytes key, uint16_t code, Bytes value)
@@ -109,25 +110,23 @@ static Status level_write(PBulk *bulk, unsigned i, unsigned count, Child *ret_ch
         uint64_t rows = i ? 0 : count;
         for (unsigned k = 0; i && k <= count; k++)
                 rows += level->children[k].rows;
-        Page *page = page_build(i, level->entries, level->children, count, 0);
+        Page *page = page_build(cache, i, level->entries, level->children, count);
         Frame *frame = page ? frame_new(cache, page, bulk->write->version) : NULL;
         if (!frame) {
-                mem_free(page);
+                page_free(cache, page);
                 return status_nomem();
         }
-        Status st = node_write(cache, frame, false);
+        SpaceBatch *batch;
+        Status st = write_batch(bulk->write, &batch);
+        if (!st)
+                st = node_write(cache, frame, &bulk->packing, batch, false);
         if (st) {
                 frame_discard(cache, frame);
                 return st;
         }
         Extent extent = atomic_load(&frame->extent);
         child_set(ret_child, extent, frame, rows, atomic_load(&frame->bytes));
-        st = write_made(bulk->write, extent);
-        if (st) {
-                node_release(cache, NULL, extent);
-                status_ignore(space_discard(cache->space, extent));
-        }
-        return st;
+        return ST_OK;
 }
 
 static void level_clear(Level *level)
@@ -181,7 +180,7 @@ static Status leaf_emit(PBulk *bulk)
 Status ptree_bulk_add(PBulk *bulk, Bytes key, Bytes value)
 {
         Level *leaf;
-        LargeRef ref;
+        uint8_t packed[REF_MAX_BYTES];
         uint16_t code;
         Bytes stored, last = BYTES(bulk->last, bulk->last_size);
         if (key.size > PTREE_MAX_KEY_BYTES)
@@ -190,7 +189,7 @@ Status ptree_bulk_add(PBulk *bulk, Bytes key, Bytes value)
                 return status_new(ERR_INVALID, "row %llu of a sorted load: its key does not ascend",
                                   (unsigned long long)bulk->rows);
         TRY(level_at(bulk, 0, &leaf));
-        TRY(value_store(bulk->write, value, &ref, &code, &stored));
+        TRY(value_store(bulk->write, value, packed, &code, &stored));
         if (leaf->count &&
             (leaf->count == PAGE_MAX_ENTRIES || level_bytes(leaf, 0, key, stored.size) > PAGE_MAX_BYTES)) {
                 TRY(leaf_emit(bulk));
@@ -202,7 +201,7 @@ Status ptree_bulk_add(PBulk *bulk, Bytes key, Bytes value)
                 memcpy(bulk->last, key.data, key.size);
         bulk->last_size = key.size;
         bulk->rows++;
-        bulk->row_bytes += key.size + value.size;
+        bulk->key_bytes += key.size;
         return ST_OK;
 }
 
@@ -218,7 +217,7 @@ static Status bulk_close(PBulk *bulk)
                         TRY(write_top(bulk->write, bulk->id, &top));
                         child_copy(&top->top, &level->children[0]);
                         assert(top->top.rows == bulk->rows);
-                        bulk->write->root->row_bytes += bulk->row_bytes;
+                        bulk->write->root->row_bytes += bulk->key_bytes;
                         return ST_OK;
                 }
                 Child written;

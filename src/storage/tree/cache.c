@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #define EVICT_STEPS 1024u
+#define LOOK_STEPS  16u /* chains have one frame on average */
 
 static atomic_uint next_hint;
 static _Thread_local unsigned section_hint, pin_hint; /* where to look first, plus one */
@@ -119,47 +120,80 @@ Status pin_slot_take(PCache *cache, PSnapshot **ret_pin)
 
 /* --- frames by extent --- */
 
-static size_t bucket_of(const PCache *cache, uint64_t extent) REQUIRES(cache->mu)
+/* The chain of an extent. Readers walk it without the lock (cache_hash_look), so links are atomic, and an array of
+ * heads that is replaced is freed as pages are, when nobody can be looking at it any more. */
+static Frame *_Atomic *bucket_of(Buckets *buckets, uint64_t extent)
 {
-        return (extent * 0x9e3779b97f4a7c15ull >> 20) & (cache->bucket_count - 1);
+        return &buckets->heads[(extent * 0x9e3779b97f4a7c15ull >> 20) & (buckets->count - 1)];
 }
 
-static Frame *hash_find(PCache *cache, uint64_t extent) REQUIRES(cache->mu)
+static Buckets *buckets_new(size_t count)
 {
-        Frame *frame = cache->buckets[bucket_of(cache, extent)];
+        Buckets *buckets = mem_zalloc(sizeof(Buckets) + count * sizeof(Frame *));
+        if (buckets)
+                buckets->count = count;
+        return buckets;
+}
+
+static Buckets *buckets_now(PCache *cache) REQUIRES(cache->mu)
+{
+        return atomic_load_explicit(&cache->buckets, memory_order_relaxed);
+}
+
+Frame *cache_hash_find(PCache *cache, uint64_t extent) REQUIRES(cache->mu)
+{
+        Frame *frame = atomic_load_explicit(bucket_of(buckets_now(cache), extent), memory_order_relaxed);
         while (frame && atomic_load_explicit(&frame->extent, memory_order_relaxed) != extent)
-                frame = frame->hash_next;
+                frame = atomic_load_explicit(&frame->hash_next, memory_order_relaxed);
         return frame;
+}
+
+Frame *cache_hash_look(PCache *cache, uint64_t extent)
+{
+        Buckets *buckets = atomic_load(&cache->buckets);
+        Frame *frame = atomic_load_explicit(bucket_of(buckets, extent), memory_order_acquire);
+        /* A frame that moves meanwhile takes us into another chain, or a longer one than there can be: then it is not
+         * found, though it may be there. */
+        for (unsigned steps = LOOK_STEPS; frame && steps > 0; steps--) {
+                if (atomic_load_explicit(&frame->extent, memory_order_acquire) == extent)
+                        return frame;
+                frame = atomic_load_explicit(&frame->hash_next, memory_order_acquire);
+        }
+        return NULL;
+}
+
+static void bucket_add(Buckets *buckets, Frame *frame, uint64_t extent)
+{
+        Frame *_Atomic *head = bucket_of(buckets, extent);
+        atomic_store_explicit(&frame->hash_next, atomic_load_explicit(head, memory_order_relaxed),
+                              memory_order_release);
+        atomic_store_explicit(head, frame, memory_order_release);
 }
 
 /* More buckets; without memory for them the chains just stay longer. */
 static void hash_widen(PCache *cache) REQUIRES(cache->mu)
 {
-        size_t old_count = cache->bucket_count;
-        Frame **old = cache->buckets, **wider = mem_zalloc(2 * old_count * sizeof(Frame *));
+        Buckets *old = buckets_now(cache), *wider = buckets_new(2 * old->count);
         if (!wider)
                 return;
-        cache->buckets = wider;
-        cache->bucket_count = 2 * old_count;
-        for (size_t i = 0; i < old_count; i++)
-                for (Frame *frame = old[i], *next; frame; frame = next) {
-                        next = frame->hash_next;
-                        size_t at = bucket_of(cache, atomic_load_explicit(&frame->extent, memory_order_relaxed));
-                        frame->hash_next = wider[at];
-                        wider[at] = frame;
+        for (size_t i = 0; i < old->count; i++)
+                for (Frame *frame = atomic_load(&old->heads[i]), *next; frame; frame = next) {
+                        next = atomic_load_explicit(&frame->hash_next, memory_order_relaxed);
+                        bucket_add(wider, frame, atomic_load_explicit(&frame->extent, memory_order_relaxed));
                 }
-        mem_free(old);
-        atomic_fetch_add(&cache->used_bytes, old_count * sizeof(Frame *));
-        cache->fixed_bytes += old_count * sizeof(Frame *);
+        atomic_store(&cache->buckets, wider);
+        old->limbo_stamp = atomic_fetch_add(&cache->epoch, 1);
+        old->limbo_next = cache->limbo_buckets;
+        cache->limbo_buckets = old;
+        atomic_fetch_add(&cache->used_bytes, old->count * sizeof(Frame *));
+        cache->fixed_bytes += old->count * sizeof(Frame *);
 }
 
-static void hash_add(PCache *cache, Frame *frame, uint64_t extent) REQUIRES(cache->mu)
+void cache_hash_add(PCache *cache, Frame *frame, uint64_t extent) REQUIRES(cache->mu)
 {
-        if (cache->hashed_count >= cache->bucket_count)
+        if (cache->hashed_count >= buckets_now(cache)->count)
                 hash_widen(cache);
-        size_t at = bucket_of(cache, extent);
-        frame->hash_next = cache->buckets[at];
-        cache->buckets[at] = frame;
+        bucket_add(buckets_now(cache), frame, extent);
         cache->hashed_count++;
         /* Readers look here: everything else about the node is there before. */
         atomic_store(&frame->extent, extent);
@@ -167,10 +201,10 @@ static void hash_add(PCache *cache, Frame *frame, uint64_t extent) REQUIRES(cach
 
 static void hash_remove(PCache *cache, Frame *frame) REQUIRES(cache->mu)
 {
-        Frame **at = &cache->buckets[bucket_of(cache, atomic_load_explicit(&frame->extent, memory_order_relaxed))];
-        while (*at != frame)
-                at = &(*at)->hash_next;
-        *at = frame->hash_next;
+        Frame *_Atomic *at = bucket_of(buckets_now(cache), atomic_load_explicit(&frame->extent, memory_order_relaxed));
+        for (Frame *each; (each = atomic_load_explicit(at, memory_order_relaxed)) != frame;)
+                at = &each->hash_next;
+        atomic_store_explicit(at, atomic_load_explicit(&frame->hash_next, memory_order_relaxed), memory_order_release);
         cache->hashed_count--;
 }
 
@@ -196,9 +230,33 @@ static void limbo_frame(PCache *cache, Frame *frame) REQUIRES(cache->mu)
         cache->limbo_frames_end = &frame->hash_next;
 }
 
+/* What the process has for this cache. */
+static size_t resident_bytes(PCache *cache) REQUIRES(cache->mu)
+{
+        return atomic_load(&cache->used_bytes) + cache->heap.free_count * PAGE_SLOT_BYTES;
+}
+
+static void page_free_locked(PCache *cache, Page *page) REQUIRES(cache->mu)
+{
+        atomic_fetch_sub(&cache->used_bytes, page->alloc_bytes);
+        if (page->block)
+                heap_give(&cache->heap, page, cache->budget_bytes && resident_bytes(cache) > cache->budget_bytes);
+        else
+                mem_free(page);
+}
+
+void page_free(PCache *cache, Page *page)
+{
+        if (!page)
+                return;
+        mutex_lock(&cache->mu);
+        page_free_locked(cache, page);
+        mutex_unlock(&cache->mu);
+}
+
 static void limbo_free(PCache *cache) REQUIRES(cache->mu)
 {
-        if (!cache->limbo_pages && !cache->limbo_frames)
+        if (!cache->limbo_pages && !cache->limbo_frames && !cache->limbo_buckets)
                 return;
         uint64_t oldest = UINT64_MAX;
         unsigned high = atomic_load(&cache->section_high);
@@ -219,11 +277,18 @@ static void limbo_free(PCache *cache) REQUIRES(cache->mu)
                 if (!*at)
                         cache->limbo_pages_end = at;
                 cache->limbo_bytes -= page->alloc_bytes;
-                atomic_fetch_sub(&cache->used_bytes, page->alloc_bytes);
-                mem_free(page);
+                page_free_locked(cache, page);
         }
-        while (cache->limbo_frames && cache->limbo_frames->limbo_stamp < oldest) {
-                Frame *frame = cache->limbo_frames;
+        for (Buckets **each = &cache->limbo_buckets; *each;) {
+                Buckets *buckets = *each;
+                if (buckets->limbo_stamp < oldest) {
+                        *each = buckets->limbo_next;
+                        mem_free(buckets);
+                } else {
+                        each = &buckets->limbo_next;
+                }
+        }
+        for (Frame *frame; (frame = cache->limbo_frames) && frame->limbo_stamp < oldest;) {
                 cache->limbo_frames = frame->hash_next;
                 if (!cache->limbo_frames)
                         cache->limbo_frames_end = &cache->limbo_frames;
@@ -239,6 +304,17 @@ static Frame *frame_at(const PCache *cache, uint32_t i) REQUIRES(cache->mu)
         return &cache->frames[i / FRAME_CHUNK][i % FRAME_CHUNK];
 }
 
+static void evict(PCache *cache, Frame *frame, Page *page) REQUIRES(cache->mu)
+{
+        atomic_store(&frame->page, NULL);
+        limbo_page(cache, page);
+        if (!frame->bound) {
+                hash_remove(cache, frame);
+                limbo_frame(cache, frame);
+        }
+        atomic_fetch_add_explicit(&cache->evicted_count, 1, memory_order_relaxed);
+}
+
 /* Second chance: a page that was used since the hand came by last stays. */
 static bool evict_one(PCache *cache, uint32_t *steps) REQUIRES(cache->mu)
 {
@@ -252,13 +328,7 @@ static bool evict_one(PCache *cache, uint32_t *steps) REQUIRES(cache->mu)
                         atomic_store_explicit(&frame->used, 0, memory_order_relaxed);
                         continue;
                 }
-                atomic_store(&frame->page, NULL);
-                limbo_page(cache, page);
-                if (!frame->bound) {
-                        hash_remove(cache, frame);
-                        limbo_frame(cache, frame);
-                }
-                atomic_fetch_add_explicit(&cache->evicted_count, 1, memory_order_relaxed);
+                evict(cache, frame, page);
                 return true;
         }
         return false;
@@ -277,7 +347,7 @@ static void make_room_in(PCache *cache, size_t bytes, uint32_t steps) REQUIRES(c
         limbo_free(cache);
 }
 
-static void make_room(PCache *cache, size_t bytes) REQUIRES(cache->mu)
+void cache_make_room(PCache *cache, size_t bytes) REQUIRES(cache->mu)
 {
         make_room_in(cache, bytes, EVICT_STEPS);
 }
@@ -285,11 +355,34 @@ static void make_room(PCache *cache, size_t bytes) REQUIRES(cache->mu)
 void pcache_trim(PCache *cache)
 {
         mutex_lock(&cache->mu);
+        if (cache->budget_bytes && resident_bytes(cache) > cache->budget_bytes) {
+                /* Memory is given back by the block: so the clean nodes of the blocks that are too many go first. */
+                size_t beside = resident_bytes(cache) - cache->heap.bytes;
+                size_t most = cache->budget_bytes - MIN(beside, cache->budget_bytes);
+                uint32_t blocks = heap_blocks_within(&cache->heap, most);
+                for (uint32_t i = 0; i < cache->frame_count; i++) {
+                        Frame *frame = frame_at(cache, i);
+                        Page *page = atomic_load_explicit(&frame->page, memory_order_relaxed);
+                        if (frame->state == FRAME_CLEAN && page && page->block > blocks)
+                                evict(cache, frame, page);
+                }
+        }
         make_room_in(cache, 0, 2 * cache->frame_count);
         mutex_unlock(&cache->mu);
 }
 
-static Frame *frame_take(PCache *cache) REQUIRES(cache->mu)
+Page *page_alloc(PCache *cache)
+{
+        mutex_lock(&cache->mu);
+        cache_make_room(cache, PAGE_SLOT_BYTES);
+        Page *page = heap_take(&cache->heap);
+        if (page)
+                atomic_fetch_add(&cache->used_bytes, PAGE_SLOT_BYTES);
+        mutex_unlock(&cache->mu);
+        return page;
+}
+
+Frame *cache_frame_take(PCache *cache) REQUIRES(cache->mu)
 {
         if (!cache->free_frames) {
                 uint32_t chunk = cache->frame_count / FRAME_CHUNK;
@@ -314,15 +407,13 @@ static Frame *frame_take(PCache *cache) REQUIRES(cache->mu)
 Frame *frame_new(PCache *cache, Page *page, uint64_t birth)
 {
         mutex_lock(&cache->mu);
-        make_room(cache, page->alloc_bytes);
-        Frame *frame = frame_take(cache);
+        Frame *frame = cache_frame_take(cache);
         if (frame) {
                 frame->birth = page->h.birth = birth;
                 frame->state = FRAME_DIRTY;
                 frame->bound = 1;
                 atomic_store_explicit(&frame->used, 1, memory_order_relaxed);
                 atomic_store_explicit(&frame->page, page, memory_order_release);
-                atomic_fetch_add(&cache->used_bytes, page->alloc_bytes);
                 atomic_fetch_add(&cache->dirty_bytes, page->alloc_bytes);
         }
         mutex_unlock(&cache->mu);
@@ -332,15 +423,11 @@ Frame *frame_new(PCache *cache, Page *page, uint64_t birth)
 void frame_set_page(PCache *cache, Frame *frame, Page *page)
 {
         Page *old = atomic_load_explicit(&frame->page, memory_order_relaxed);
-        size_t more = page->alloc_bytes, less = old->alloc_bytes;
         page->h.birth = frame->birth;
         mutex_lock(&cache->mu);
-        make_room(cache, more);
         atomic_store_explicit(&frame->page, page, memory_order_release);
-        atomic_fetch_add(&cache->used_bytes, more - less);
-        atomic_fetch_add(&cache->dirty_bytes, more - less);
+        page_free_locked(cache, old);
         mutex_unlock(&cache->mu);
-        mem_free(old);
 }
 
 void frame_discard(PCache *cache, Frame *frame)
@@ -349,19 +436,18 @@ void frame_discard(PCache *cache, Frame *frame)
         mutex_lock(&cache->mu);
         assert(frame->state == FRAME_DIRTY);
         atomic_store_explicit(&frame->page, NULL, memory_order_relaxed);
-        atomic_fetch_sub(&cache->used_bytes, page->alloc_bytes);
         atomic_fetch_sub(&cache->dirty_bytes, page->alloc_bytes);
+        page_free_locked(cache, page);
         /* Not to the free ones at once: a stale guess of a reader may look at it (README, I4). */
         limbo_frame(cache, frame);
         mutex_unlock(&cache->mu);
-        mem_free(page);
 }
 
 Extent node_release(PCache *cache, Frame *frame, Extent extent)
 {
         mutex_lock(&cache->mu);
         if (!frame)
-                frame = hash_find(cache, extent);
+                frame = cache_hash_find(cache, extent);
         if (frame) {
                 Page *page = atomic_load_explicit(&frame->page, memory_order_relaxed);
                 extent = atomic_load_explicit(&frame->extent, memory_order_relaxed);
@@ -380,6 +466,26 @@ Extent node_release(PCache *cache, Frame *frame, Extent extent)
         return extent;
 }
 
+void frames_unbind(PCache *cache, const BoundFrame *frames, size_t count)
+{
+        enum { AT_ONCE = 256 };
+        for (size_t i = 0; i < count;) {
+                mutex_lock(&cache->mu);
+                for (size_t end = MIN(count, i + AT_ONCE); i < end; i++) {
+                        Frame *frame = frames[i].frame;
+                        if (frame->state != FRAME_CLEAN || !frame->bound || frame->birth != frames[i].birth ||
+                            atomic_load_explicit(&frame->extent, memory_order_relaxed) != frames[i].extent)
+                                continue; /* the node is dead, and the frame perhaps another's */
+                        frame->bound = 0;
+                        if (!atomic_load_explicit(&frame->page, memory_order_relaxed)) {
+                                hash_remove(cache, frame);
+                                limbo_frame(cache, frame);
+                        }
+                }
+                mutex_unlock(&cache->mu);
+        }
+}
+
 /* --- the file --- */
 
 Status corrupt(PCache *cache, Extent extent, const char *why)
@@ -388,14 +494,21 @@ Status corrupt(PCache *cache, Extent extent, const char *why)
                           space_extent_offset(cache->space, extent), why);
 }
 
-Status node_read(PCache *cache, Extent extent, uint32_t bytes, Page **ret_page)
+Status node_wrong(PCache *cache, const Child *child, const char *why)
+{
+        uint64_t extent = atomic_load(&child->extent);
+        return extent ? corrupt(cache, extent, why)
+                      : status_new(ERR_CORRUPT, "%s: a node in memory is damaged: %s", cache->name, why);
+}
+
+Status node_read(PCache *cache, Extent extent, uint32_t bytes, bool own, Page **ret_page)
 {
         uint8_t stored[PAGE_MAX_BYTES];
         const char *why = "its size cannot be";
         if (bytes < sizeof(PageHeader) || bytes > sizeof(stored) || bytes > space_extent_bytes(cache->space, extent))
                 return corrupt(cache, extent, why);
         TRY(space_read(cache->space, extent, stored, bytes));
-        *ret_page = page_decode(stored, bytes, extent, &why);
+        *ret_page = page_decode(own ? NULL : cache, stored, bytes, extent, &why);
         if (*ret_page)
                 return ST_OK;
         return why ? corrupt(cache, extent, why) : status_nomem();
@@ -405,6 +518,8 @@ Status node_load_slow(PCache *cache, Child *child, Page **ret_page)
 {
         uint64_t extent = atomic_load_explicit(&child->extent, memory_order_acquire);
         uint32_t bytes = atomic_load_explicit(&child->bytes, memory_order_relaxed);
+        if (unlikely(extent & SPACE_EXTENT_SPARE)) /* it would find a value's frame */
+                return corrupt(cache, extent, "no node can be there");
         if (extent == 0) {
                 /* Dirty frames have pages: this one was written and evicted. */
                 Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
@@ -415,20 +530,18 @@ Status node_load_slow(PCache *cache, Child *child, Page **ret_page)
         Page *mine = NULL, *page = NULL;
         for (;;) {
                 mutex_lock(&cache->mu);
-                Frame *frame = hash_find(cache, extent);
+                Frame *frame = cache_hash_find(cache, extent);
                 page = frame ? atomic_load_explicit(&frame->page, memory_order_relaxed) : NULL;
                 if (!page && mine) {
-                        make_room(cache, mine->alloc_bytes);
-                        if (!frame && (frame = frame_take(cache))) {
+                        if (!frame && (frame = cache_frame_take(cache))) {
                                 frame->birth = mine->h.birth;
                                 frame->state = FRAME_CLEAN;
                                 frame->bound = 0;
                                 atomic_store_explicit(&frame->bytes, bytes, memory_order_relaxed);
-                                hash_add(cache, frame, extent);
+                                cache_hash_add(cache, frame, extent);
                         }
                         if (frame) {
                                 page = take(mine);
-                                atomic_fetch_add(&cache->used_bytes, page->alloc_bytes);
                                 atomic_store(&frame->page, page);
                         }
                         atomic_fetch_add_explicit(&cache->read_count, 1, memory_order_relaxed);
@@ -443,90 +556,37 @@ Status node_load_slow(PCache *cache, Child *child, Page **ret_page)
                 mutex_unlock(&cache->mu);
                 if (page || mine)
                         break;
-                TRY(node_read(cache, extent, bytes, &mine));
+                TRY(node_read(cache, extent, bytes, false, &mine));
         }
-        mem_free(mine); /* somebody else was faster, or there is no frame */
+        page_free(cache, mine); /* somebody else was faster, or there is no frame */
         *ret_page = page;
         return page ? ST_OK : status_nomem();
 }
 
-Status node_write(PCache *cache, Frame *frame, bool bound)
+Status node_write(PCache *cache, Frame *frame, PagePacking *packing, SpaceBatch *batch, bool bound)
 {
         uint8_t stored[PAGE_MAX_BYTES];
         Extent extent;
-        Page *page = atomic_load_explicit(&frame->page, memory_order_acquire), *packed = NULL;
-        if (page->h.dead_bytes) {
-                packed = page_copy(page, 0);
-                if (!packed)
-                        return status_nomem();
-        }
-        uint32_t bytes = page_live_bytes(page);
-        Status st = space_alloc(cache->space, bytes, &extent);
-        if (!st) {
-                uint32_t encoded = page_encode(packed ? packed : page, frame->birth, extent, stored);
-                assert(encoded == bytes);
-                st = space_write(cache->space, extent, stored, encoded);
-                if (st)
+        Page *page = atomic_load_explicit(&frame->page, memory_order_acquire);
+        uint32_t bytes = page_encode(page, frame->birth, packing, stored);
+        TRY(batch ? space_batch_alloc(batch, bytes, &extent) : space_alloc(cache->space, bytes, &extent));
+        stored_place(stored, extent);
+        Status st = space_write(cache->space, extent, stored, bytes);
+        if (st) {
+                /* A batch keeps it: whoever has one can only abort it now. */
+                if (!batch)
                         status_ignore(space_discard(cache->space, extent));
+                return st;
         }
-        mem_free(packed);
-        TRY(st);
         mutex_lock(&cache->mu);
         assert(frame->state == FRAME_DIRTY);
         frame->state = FRAME_CLEAN;
         frame->bound = bound;
         atomic_store_explicit(&frame->bytes, bytes, memory_order_relaxed);
-        hash_add(cache, frame, extent);
+        cache_hash_add(cache, frame, extent);
         atomic_fetch_sub(&cache->dirty_bytes, page->alloc_bytes);
         mutex_unlock(&cache->mu);
         return ST_OK;
-}
-
-Status large_write(PCache *cache, Bytes value, uint64_t birth, LargeRef *ret_ref)
-{
-        size_t bytes = sizeof(PageHeader) + value.size;
-        Extent extent;
-        uint8_t *stored = mem_alloc(bytes);
-        if (!stored)
-                return status_nomem();
-        Status st = space_alloc(cache->space, bytes, &extent);
-        if (!st) {
-                PageHeader header = {.magic = PAGE_MAGIC,
-                                     .kind = PAGE_VALUE,
-                                     .bytes = (uint32_t)bytes,
-                                     .version = PAGE_VERSION,
-                                     .birth = birth,
-                                     .extent = extent};
-                memcpy(stored, &header, sizeof(header));
-                memcpy(stored + sizeof(header), value.data, value.size);
-                stored_seal(stored);
-                st = space_write(cache->space, extent, stored, bytes);
-                if (st)
-                        status_ignore(space_discard(cache->space, extent));
-                else
-                        *ret_ref = (LargeRef){extent, value.size, birth};
-        }
-        mem_free(stored);
-        return st;
-}
-
-Status large_read(PCache *cache, LargeRef ref, Arena *hold, Bytes *ret_value)
-{
-        size_t bytes = sizeof(PageHeader) + ref.size;
-        const char *why = "its size cannot be";
-        if (ref.size > UINT32_MAX || bytes > space_extent_bytes(cache->space, ref.extent))
-                return corrupt(cache, ref.extent, why);
-        uint8_t *stored = hold ? arena_try_alloc(hold, bytes) : mem_alloc(bytes);
-        if (!stored)
-                return status_nomem();
-        Status st = space_read(cache->space, ref.extent, stored, bytes);
-        if (!st && !stored_check(stored, bytes, ref.extent, PAGE_VALUE, PAGE_VALUE, &why))
-                st = corrupt(cache, ref.extent, why);
-        if (!hold)
-                mem_free(stored);
-        else if (!st)
-                *ret_value = BYTES(stored + sizeof(PageHeader), ref.size);
-        return st;
 }
 
 /* --- the cache --- */
@@ -535,7 +595,7 @@ Status pcache_open(const PCacheOptions *options, PCache **ret_cache)
 {
         enum { BUCKETS = 256 };
         PCache *cache = mem_zalloc(sizeof(PCache));
-        Frame **buckets = mem_zalloc(BUCKETS * sizeof(Frame *));
+        Buckets *buckets = buckets_new(BUCKETS);
         if (!cache || !buckets) {
                 mem_free(cache);
                 mem_free(buckets);
@@ -545,10 +605,11 @@ Status pcache_open(const PCacheOptions *options, PCache **ret_cache)
         cache->name = options->name;
         cache->budget_bytes = options->budget_bytes;
         cache->dirty_max_bytes = options->dirty_max_bytes;
+        cache->flushed = options->flushed;
+        cache->flushed_ctx = options->flushed_ctx;
         atomic_store(&cache->epoch, 1);
         mutex_init(&cache->mu);
-        cache->buckets = buckets;
-        cache->bucket_count = BUCKETS;
+        atomic_store(&cache->buckets, buckets);
         cache->limbo_pages_end = &cache->limbo_pages;
         cache->limbo_frames_end = &cache->limbo_frames;
         *ret_cache = cache;
@@ -564,29 +625,41 @@ PCache *pcache_close(PCache *cache) NO_TSA
         for (uint32_t i = 0; i < cache->frame_count; i++) {
                 Frame *frame = frame_at(cache, i);
                 assert(frame->state != FRAME_DIRTY); /* ptree_close discards these */
-                mem_free(atomic_load(&frame->page));
+                if (atomic_load(&frame->page))
+                        page_free_locked(cache, atomic_load(&frame->page));
         }
+        heap_done(&cache->heap);
         for (uint32_t i = 0; i < cache->frame_count; i += FRAME_CHUNK)
                 mem_free(cache->frames[i / FRAME_CHUNK]);
         for (unsigned kind = 0; kind < 2; kind++)
                 for (unsigned i = 0; i < SLOT_CHUNKS && cache->slot_memory[kind][i]; i++)
                         mem_free(cache->slot_memory[kind][i]);
         mutex_done(&cache->mu);
-        mem_free(cache->buckets);
+        mem_free(atomic_load(&cache->buckets));
         mem_free(cache);
         return NULL;
+}
+
+size_t pcache_dirty_bytes(const PCache *cache)
+{
+        return atomic_load_explicit(&cache->dirty_bytes, memory_order_relaxed);
 }
 
 void pcache_stats(PCache *cache, PCacheStats *ret_stats)
 {
         *ret_stats = (PCacheStats){
-                .used_bytes = atomic_load(&cache->used_bytes),
                 .dirty_bytes = atomic_load(&cache->dirty_bytes),
                 .hit_count = atomic_load(&cache->hit_count),
                 .read_count = atomic_load(&cache->read_count),
                 .evicted_count = atomic_load(&cache->evicted_count),
+                .value_read_count = atomic_load(&cache->value_read_count),
         };
+        unsigned high = atomic_load(&cache->section_high);
+        for (unsigned i = 0; i < high; i++)
+                ret_stats->value_hit_count +=
+                        atomic_load(&atomic_load(&cache->sections[i / SLOT_CHUNK])[i % SLOT_CHUNK].value_hits);
         mutex_lock(&cache->mu);
+        ret_stats->used_bytes = resident_bytes(cache);
         ret_stats->frame_count = cache->frame_count;
         mutex_unlock(&cache->mu);
 }

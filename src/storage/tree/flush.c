@@ -6,18 +6,63 @@
 
 /* --- flush --- */
 
+/* So that it is released some day; without memory for that it stays bound while the node lives. */
+static void bound_add(PTree *tree, Frame *frame)
+{
+        if (tree->bound_count == tree->bound_capacity) {
+                size_t capacity = MAX(2 * tree->bound_capacity, (size_t)64);
+                BoundFrame *bound = mem_realloc(tree->bound, capacity * sizeof(*bound));
+                if (!bound)
+                        return;
+                tree->bound = bound;
+                tree->bound_capacity = capacity;
+        }
+        tree->bound[tree->bound_count++] = (BoundFrame){frame, atomic_load(&frame->extent), frame->birth};
+}
+
+/* After a flush of `version`, which found `old_count` bound frames of flushes before. If it reached every page that may
+ * say "extent 0" of them, or nobody can read those it did not reach, they are released. */
+static void bound_release(PTree *tree, uint64_t version, size_t old_count, bool whole)
+{
+        if (whole && old_count && version >= atomic_load(&tree->bound_until) &&
+            !pin_may_be_below(tree->cache, tree, version)) {
+                garbage_resolve(tree);
+                frames_unbind(tree->cache, tree->bound, old_count);
+                tree->bound_count -= old_count;
+                memmove(tree->bound, tree->bound + old_count, tree->bound_count * sizeof(*tree->bound));
+                if (tree->bound_count == 0 || tree->bound_capacity > 4 * tree->bound_count + 64) {
+                        size_t capacity = MAX(tree->bound_count, (size_t)1);
+                        BoundFrame *less = mem_realloc(tree->bound, capacity * sizeof(*less));
+                        if (less) {
+                                tree->bound = less;
+                                tree->bound_capacity = capacity;
+                        }
+                }
+        }
+        /* A write that begins after the last look sees what is stored here. */
+        uint64_t until;
+        do {
+                until = atomic_load(&tree->begun) + 1;
+                atomic_store(&tree->bound_until, until);
+        } while (atomic_load(&tree->begun) > until);
+}
+
 /* Dirty nodes are only under dirty ones, and a published page does not change: so the walk reads what is in memory,
  * beside the writer, and nothing else. The snapshot keeps these frames. */
-static Status child_flush(PCache *cache, Child *child)
+static Status child_flush(PTree *tree, Child *child)
 {
+        PCache *cache = tree->cache;
         if (atomic_load_explicit(&child->extent, memory_order_acquire))
                 return ST_OK;
         Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
         if (atomic_load(&frame->extent) == 0) {
                 Page *page = atomic_load_explicit(&frame->page, memory_order_acquire);
                 for (unsigned i = 0; i < page_child_count(page); i++)
-                        TRY(child_flush(cache, &page->children[i]));
-                TRY(node_write(cache, frame, true));
+                        TRY(child_flush(tree, &page->children[i]));
+                TRY(node_write(cache, frame, &tree->packing, NULL, true));
+                bound_add(tree, frame);
+                if (cache->flushed)
+                        TRY(cache->flushed(cache->flushed_ctx, atomic_load(&frame->bytes)));
         }
         atomic_store_explicit(&child->bytes, atomic_load_explicit(&frame->bytes, memory_order_relaxed),
                               memory_order_relaxed);
@@ -47,7 +92,8 @@ static Status record_write(PCache *cache, const Root *root, PTreeAddress *ret_ad
         store_u64(at, root->version);
         store_u64(at + 8, root->position);
         store_u64(at + 16, root->row_bytes);
-        store_u32(at + 24, count);
+        store_u64(at + 24, root->value_count);
+        store_u32(at + 32, count);
         at += RECORD_HEAD_BYTES;
         for (uint32_t i = 0; i < root->count; i++) {
                 const Child *top = &root->tops[i].top;
@@ -76,13 +122,17 @@ Status ptree_flush(PSnapshot *snapshot, PTreeAddress *ret_address)
         assert(root->version >= tree->record_version);
         if (root->version > tree->record_version) {
                 PTreeAddress record;
-                for (uint32_t i = 0; i < root->count; i++)
+                size_t old_count = tree->bound_count;
+                Status st = ST_OK;
+                for (uint32_t i = 0; i < root->count && !st; i++)
                         if (root->tops[i].top.rows)
-                                TRY(child_flush(tree->cache, &root->tops[i].top));
+                                st = child_flush(tree, &root->tops[i].top);
+                bound_release(tree, root->version, old_count, !st);
+                TRY(st);
                 TRY(record_write(tree->cache, root, &record));
                 if (tree->record.extent) {
-                        Status st = space_free(tree->cache->space, tree->record.extent,
-                                               root->position ? root->position - 1 : 0);
+                        st = space_free(tree->cache->space, tree->record.extent,
+                                        root->position ? root->position - 1 : 0);
                         if (st) {
                                 status_ignore(space_discard(tree->cache->space, record.extent));
                                 return st;
@@ -98,7 +148,40 @@ Status ptree_flush(PSnapshot *snapshot, PTreeAddress *ret_address)
 
 /* --- check --- */
 
+/* The node if it is only in memory; else NULL, and where it is. */
+static Status node_copy_dirty(PCache *cache, Child *child, Extent *ret_extent, uint32_t *ret_bytes, Page **ret_page)
+{
+        _cleanup_(section_leavep) Section *section = NULL;
+        TRY(section_enter(cache, &section));
+        *ret_page = NULL;
+        *ret_extent = atomic_load_explicit(&child->extent, memory_order_acquire);
+        *ret_bytes = atomic_load(&child->bytes);
+        if (*ret_extent)
+                return ST_OK;
+        Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
+        Page *page = atomic_load(&frame->page);
+        *ret_extent = atomic_load(&frame->extent);
+        *ret_bytes = atomic_load(&frame->bytes);
+        if (*ret_extent)
+                return ST_OK;
+        *ret_page = page_copy(NULL, page, 0);
+        if (!*ret_page)
+                return status_nomem();
+        /* The copy may be looked at long after a flush has seen to the original. */
+        for (unsigned i = 0; i < page_child_count(*ret_page); i++)
+                child_resolve(&(*ret_page)->children[i]);
+        return ST_OK;
+}
+
+Status node_copy(PCache *cache, Child *child, Extent *ret_extent, Page **ret_page)
+{
+        uint32_t bytes = 0;
+        TRY(node_copy_dirty(cache, child, ret_extent, &bytes, ret_page));
+        return *ret_extent ? node_read(cache, *ret_extent, bytes, true, ret_page) : ST_OK;
+}
+
 typedef struct Check {
+        PTree *tree;
         PCache *cache;
         Status (*each)(void *ctx, Extent extent);
         void *ctx;
@@ -110,29 +193,6 @@ static Status check_wrong(Check *check, Extent extent, const char *why)
                       : status_new(ERR_CORRUPT, "%s: a node in memory is damaged: %s", check->cache->name, why);
 }
 
-/* A copy of a child's page: from the file if it is there. */
-static Status check_load(Check *check, Child *child, Extent *ret_extent, Page **ret_page)
-{
-        PCache *cache = check->cache;
-        uint64_t extent = atomic_load_explicit(&child->extent, memory_order_acquire);
-        uint32_t bytes = atomic_load(&child->bytes);
-        if (extent == 0) {
-                Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
-                _cleanup_(section_leavep) Section *section = NULL;
-                TRY(section_enter(cache, &section));
-                Page *page = atomic_load(&frame->page);
-                extent = atomic_load(&frame->extent);
-                bytes = atomic_load(&frame->bytes);
-                if (extent == 0) {
-                        *ret_extent = 0;
-                        *ret_page = page_copy(page, 0);
-                        return *ret_page ? ST_OK : status_nomem();
-                }
-        }
-        *ret_extent = extent;
-        return node_read(cache, extent, bytes, ret_page);
-}
-
 /* Keys are in [low, high); `level` is what the parent says, or -1. */
 static Status check_node(Check *check, Child *child, int level, Bytes low, Bytes high)
 {
@@ -140,7 +200,7 @@ static Status check_node(Check *check, Child *child, int level, Bytes low, Bytes
         _cleanup_(mem_freep) Page *page = NULL;
         Extent extent;
         uint64_t rows = 0;
-        TRY(check_load(check, child, &extent, &page));
+        TRY(node_copy(check->cache, child, &extent, &page));
         if (extent && check->each)
                 TRY(check->each(check->ctx, extent));
         const char *why = page_wrong(page);
@@ -158,14 +218,10 @@ static Status check_node(Check *check, Child *child, int level, Bytes low, Bytes
         if (page->h.level == 0) {
                 rows = page->h.count;
                 for (unsigned i = 0; i < page->h.count; i++) {
-                        Bytes value;
-                        LargeRef ref;
-                        if (page_value(page, i, &value) != CODE_LARGE)
-                                continue;
-                        memcpy(&ref, value.data, sizeof(ref));
-                        TRY(large_read(check->cache, ref, NULL, NULL));
-                        if (check->each)
-                                TRY(check->each(check->ctx, ref.extent));
+                        Extent of_value;
+                        TRY(value_check(check->tree, page, i, &of_value));
+                        if (of_value && check->each)
+                                TRY(check->each(check->ctx, of_value));
                 }
         }
         for (unsigned i = 0; i < page_child_count(page); i++) {
@@ -181,7 +237,8 @@ static Status check_node(Check *check, Child *child, int level, Bytes low, Bytes
 
 Status ptree_check(PSnapshot *snapshot, Status (*each)(void *ctx, Extent extent), void *ctx, uint64_t *ret_rows)
 {
-        Check check = {atomic_load_explicit(&snapshot->tree, memory_order_relaxed)->cache, each, ctx};
+        PTree *tree = atomic_load_explicit(&snapshot->tree, memory_order_relaxed);
+        Check check = {tree, tree->cache, each, ctx};
         uint64_t rows = 0;
         for (uint32_t i = 0; i < snapshot->root->count; i++) {
                 Child *top = &snapshot->root->tops[i].top;

@@ -2,6 +2,7 @@
 #include "storage/tree/tree_int.h"
 
 #include <assert.h>
+#include <lz4.h>
 
 /* --- keys --- */
 
@@ -126,22 +127,21 @@ Entry page_entry(const Page *page, unsigned i)
 
 /* --- blocks --- */
 
-Page *page_new(unsigned level, uint32_t capacity, uint32_t child_capacity)
+Page *page_new(PCache *cache, unsigned level, uint32_t child_capacity)
 {
-        assert(capacity >= sizeof(PageHeader) && capacity <= PAGE_MAX_BYTES);
-        capacity = (capacity + 7) & ~7u;
-        size_t children = (offsetof(Page, image) + capacity + 7) & ~(size_t)7;
-        size_t bytes = MAX(children + child_capacity * sizeof(Child), sizeof(Page));
-        Page *page = mem_alloc(bytes);
+        assert(child_capacity * sizeof(Child) <= PAGE_MAX_BYTES - sizeof(PageHeader));
+        Page *page = cache ? page_alloc(cache) : mem_alloc(PAGE_SLOT_BYTES);
         if (!page)
                 return NULL;
+        if (!cache)
+                page->block = 0;
         page->limbo_next = NULL;
         page->limbo_stamp = 0;
         atomic_init(&page->pins, 0);
-        page->alloc_bytes = (uint32_t)bytes;
-        page->capacity = capacity;
+        page->alloc_bytes = PAGE_SLOT_BYTES;
+        page->capacity = PAGE_MAX_BYTES - child_capacity * (uint32_t)sizeof(Child);
         page->child_capacity = child_capacity;
-        page->children = level ? (Child *)((uintptr_t)page + children) : NULL;
+        page->children = level ? (Child *)((uintptr_t)page->image + page->capacity) : NULL;
         page->h = (PageHeader){.magic = PAGE_MAGIC,
                                .kind = level ? PAGE_INNER : PAGE_LEAF,
                                .level = (uint8_t)level,
@@ -164,7 +164,7 @@ size_t page_need(const Page *page, Bytes key, size_t value_size)
 
 bool page_fits(const Page *page, size_t need, bool *ret_storable)
 {
-        size_t stored = page_live_bytes(page) + (page->h.level ? STORED_CHILD_BYTES : 0);
+        size_t stored = page_live_bytes(page) + (page->h.level ? sizeof(Child) : 0);
         *ret_storable = need <= PAGE_MAX_BYTES && stored + need <= PAGE_MAX_BYTES;
         return *ret_storable && need <= page_free_bytes(page) &&
                (page->h.level == 0 || page_child_count(page) < page->child_capacity);
@@ -218,8 +218,9 @@ void child_set(Child *child, uint64_t extent, Frame *frame, uint64_t rows, uint3
 {
         atomic_store_explicit(&child->extent, extent, memory_order_relaxed);
         atomic_store_explicit(&child->frame, frame, memory_order_relaxed);
-        atomic_store_explicit(&child->bytes, bytes, memory_order_relaxed);
-        child->rows = rows;
+        atomic_store_explicit(&child->hint, NULL, memory_order_relaxed);
+        atomic_store_explicit(&child->bytes, (uint16_t)bytes, memory_order_relaxed);
+        child->rows = rows & CHILD_ROWS_MAX;
 }
 
 /* The source may be published, and a flush may be giving it its extent: `bytes` is stored before `extent`. A node that
@@ -229,6 +230,7 @@ void child_copy(Child *to, const Child *from)
         uint64_t extent = atomic_load_explicit(&from->extent, memory_order_acquire);
         uint32_t bytes = extent ? atomic_load_explicit(&from->bytes, memory_order_relaxed) : 0;
         child_set(to, extent, atomic_load_explicit(&from->frame, memory_order_relaxed), from->rows, bytes);
+        atomic_store_explicit(&to->hint, atomic_load_explicit(&from->hint, memory_order_relaxed), memory_order_relaxed);
 }
 
 void page_child_insert(Page *page, unsigned at, uint64_t extent, Frame *frame, uint64_t rows, uint32_t bytes)
@@ -248,17 +250,25 @@ void page_child_remove(Page *page, unsigned at)
                 child_copy(&page->children[i], &page->children[i + 1]);
 }
 
-static uint32_t child_room(unsigned level, unsigned count, uint32_t room)
+/* How the free part of an inner node is shared between children and what else an entry needs: `bytes` is taken by
+ * `count` separators and their slots, and one that needs `need` more may be next. */
+static uint32_t child_room(unsigned level, unsigned count, size_t bytes, size_t need)
 {
-        return level ? count + (room ? 4 + count / 4 : 0) : 0;
+        if (level == 0)
+                return 0;
+        size_t most = (PAGE_MAX_BYTES - sizeof(PageHeader) - bytes) / sizeof(Child), children = count + 1u;
+        size_t each = sizeof(Child) + (count ? bytes / count : 16), left = PAGE_MAX_BYTES - sizeof(PageHeader) - bytes;
+        if (left < need + (children + 1) * sizeof(Child))
+                return (uint32_t)MIN(most, children);
+        left -= need + (children + 1) * sizeof(Child);
+        return (uint32_t)(children + 1 + left / each);
 }
 
-Page *page_copy(const Page *page, uint32_t room)
+Page *page_copy(PCache *cache, const Page *page, size_t need)
 {
         uint32_t children = page_child_count(page);
-        uint32_t exact = page_live_bytes(page) - children * STORED_CHILD_BYTES;
-        uint32_t capacity = MIN((exact + room + 255) & ~255u, PAGE_MAX_BYTES);
-        Page *copy = page_new(page->h.level, MAX(capacity, exact), child_room(page->h.level, children, room));
+        size_t bytes = page_live_bytes(page) - sizeof(PageHeader) - children * sizeof(Child);
+        Page *copy = page_new(cache, page->h.level, child_room(page->h.level, page->h.count, bytes, need));
         if (!copy)
                 return NULL;
         copy->h = page->h;
@@ -303,7 +313,7 @@ static size_t entry_bytes(unsigned level, const Entry *entry)
 static size_t built_bytes(unsigned level, const Entry *entries, unsigned count, size_t sum)
 {
         size_t prefix = entries_prefix(entries, count);
-        return sizeof(PageHeader) + sum + (level ? (count + 1) * STORED_CHILD_BYTES : 0) + prefix - count * prefix;
+        return sizeof(PageHeader) + sum + (level ? (count + 1) * sizeof(Child) : 0) + prefix - count * prefix;
 }
 
 size_t page_built_bytes(unsigned level, const Entry *entries, unsigned count)
@@ -314,15 +324,13 @@ size_t page_built_bytes(unsigned level, const Entry *entries, unsigned count)
         return built_bytes(level, entries, count, sum);
 }
 
-Page *page_build(unsigned level, const Entry *entries, const Child *children, unsigned count, uint32_t room)
+Page *page_build(PCache *cache, unsigned level, const Entry *entries, const Child *children, unsigned count)
 {
         size_t prefix = entries_prefix(entries, count), bytes = page_built_bytes(level, entries, count);
         uint8_t key[PTREE_MAX_KEY_BYTES];
         assert(bytes <= PAGE_MAX_BYTES);
-        if (level)
-                bytes -= (count + 1) * STORED_CHILD_BYTES;
-        Page *page = page_new(level, (uint32_t)MIN(bytes + room, (size_t)PAGE_MAX_BYTES),
-                              child_room(level, count + 1, room));
+        bytes -= sizeof(PageHeader) + (level ? (count + 1) * sizeof(Child) : 0);
+        Page *page = page_new(cache, level, child_room(level, count, bytes, 64));
         if (!page)
                 return NULL;
         if (prefix) {
@@ -385,30 +393,86 @@ void stored_seal(uint8_t *stored)
         store_u64(stored, bytes_hash(stored + 8, header.bytes - 8));
 }
 
-uint32_t page_encode(const Page *page, uint64_t birth, Extent extent, uint8_t *out)
+/* The unpacked form. */
+static uint32_t page_lay_out(const Page *page, uint8_t *out)
 {
         unsigned children = page_child_count(page);
         PageHeader header = page->h;
-        size_t front = sizeof(PageHeader) + page->h.count * sizeof(Slot);
-        assert(page->h.dead_bytes == 0);
-        header.birth = birth;
-        header.extent = extent;
-        header.bytes = (uint32_t)(front + page->h.heap_bytes + children * STORED_CHILD_BYTES);
-        assert(header.bytes <= PAGE_MAX_BYTES);
+        uint8_t *at = out + sizeof(PageHeader) + page->h.count * sizeof(Slot);
+        header.heap_bytes = (uint16_t)(header.heap_bytes - header.dead_bytes);
+        header.dead_bytes = 0;
+        uint8_t *end = at + header.heap_bytes;
+        header.packed_from = 0;
+        header.bytes = (uint32_t)(end - out + children * STORED_CHILD_BYTES);
         memcpy(out, &header, sizeof(header));
-        memcpy(out + sizeof(header), page_slots(page), page->h.count * sizeof(Slot));
-        memcpy(out + front, page_end(page) - page->h.heap_bytes, page->h.heap_bytes);
-        uint8_t *at = out + front + page->h.heap_bytes;
-        for (unsigned i = 0; i < children; i++, at += STORED_CHILD_BYTES) {
+        if (page->h.dead_bytes == 0) {
+                memcpy(out + sizeof(header), page_slots(page), page->h.count * sizeof(Slot));
+                memcpy(at, page_end(page) - page->h.heap_bytes, page->h.heap_bytes);
+        } else {
+                /* The living entries, one before the other. */
+                uint8_t *entry = end - page->h.prefix_size;
+                if (page->h.prefix_size)
+                        memcpy(entry, page_prefix(page).data, page->h.prefix_size);
+                for (unsigned i = 0; i < page->h.count; i++) {
+                        Slot slot = page_slots(page)[i];
+                        Bytes value = BYTES_NONE;
+                        if (page->h.level == 0)
+                                page_value(page, i, &value);
+                        size_t bytes = (page->h.level ? 0u : 2u) + slot.suffix_size + value.size;
+                        entry -= bytes;
+                        memcpy(entry, page_end(page) - slot.offset, bytes);
+                        slot.offset = (uint16_t)(end - entry);
+                        memcpy(out + sizeof(header) + i * sizeof(Slot), &slot, sizeof(slot));
+                }
+                assert(entry == at);
+        }
+        for (unsigned i = 0; i < children; i++, end += STORED_CHILD_BYTES) {
                 const Child *child = &page->children[i];
                 uint64_t where = atomic_load_explicit(&child->extent, memory_order_acquire);
-                assert(where && child->rows >> 48 == 0);
-                store_u64(at, where);
-                store_u64(at + 8, child->rows << 16 | atomic_load_explicit(&child->bytes, memory_order_relaxed));
+                assert(where);
+                store_u64(end, where);
+                store_u64(end + 8,
+                          (uint64_t)child->rows << 16 | atomic_load_explicit(&child->bytes, memory_order_relaxed));
         }
-        stored_seal(out);
         return header.bytes;
 }
+
+/* Packing pays if the node comes into a smaller extent: these are 20 % apart. Where nodes do not get smaller (values
+ * that are packed already), only now and then one is tried. */
+uint32_t page_encode(const Page *page, uint64_t birth, PagePacking *packing, uint8_t *out)
+{
+        uint8_t plain[PAGE_MAX_BYTES];
+        const uint32_t head = sizeof(PageHeader);
+        uint32_t bytes = page_lay_out(page, plain), body = bytes - head, most = body - bytes / 6;
+        PageHeader header;
+        memcpy(&header, plain, head);
+        header.birth = birth;
+        if (packing->skip > 0) {
+                packing->skip--;
+        } else if (bytes > PACK_MIN_BYTES) {
+                int packed = LZ4_compress_default((const char *)plain + head, (char *)out + head, (int)body, (int)most);
+                if (packed > 0) {
+                        packing->failures = 0;
+                        header.packed_from = body;
+                        header.bytes = head + (uint32_t)packed;
+                        memcpy(out, &header, head);
+                        return header.bytes;
+                }
+                packing->failures = MIN(packing->failures + 1, 5u);
+                packing->skip = (1u << packing->failures) - 1;
+        }
+        memcpy(out, &header, head);
+        memcpy(out + head, plain + head, body);
+        return bytes;
+}
+
+void stored_place(uint8_t *stored, Extent extent)
+{
+        store_u64(stored + offsetof(PageHeader, extent), extent);
+        stored_seal(stored);
+}
+
+const char *const stored_other_version = "it is of another version";
 
 bool stored_check(const uint8_t *stored, size_t bytes, Extent extent, PageKind kind_a, PageKind kind_b,
                   const char **ret_why)
@@ -430,11 +494,42 @@ bool stored_check(const uint8_t *stored, size_t bytes, Extent extent, PageKind k
         *ret_why = "it was written to another place";
         if (header.extent != extent)
                 return false;
-        *ret_why = "it is of another kind, or a newer version";
-        return (header.kind == kind_a || header.kind == kind_b) && header.version == PAGE_VERSION;
+        *ret_why = stored_other_version;
+        if (header.version != PAGE_VERSION)
+                return false;
+        *ret_why = "it is of another kind";
+        return header.kind == kind_a || header.kind == kind_b;
 }
 
-Page *page_decode(const uint8_t *stored, size_t bytes, Extent extent, const char **ret_why)
+/* What page_wrong(), and everybody else, takes for granted. */
+static const char *page_parts_wrong(const Page *page)
+{
+        static const char *const wrong = "its parts do not add up";
+        size_t sum = page->h.prefix_size;
+        for (unsigned i = 0; i < page->h.count; i++) {
+                Slot slot = page_slots(page)[i];
+                size_t size = slot.suffix_size + (page->h.level ? 0u : 2u);
+                if (slot.offset > page->h.heap_bytes || slot.offset < page->h.prefix_size + size ||
+                    page->h.prefix_size + slot.suffix_size > PTREE_MAX_KEY_BYTES)
+                        return wrong;
+                if (page->h.level == 0) {
+                        uint16_t code = load_u16(page_end(page) - slot.offset);
+                        size_t value = code & ~CODE_LARGE;
+                        size += value;
+                        if (value > (code & CODE_LARGE ? REF_MAX_BYTES : PAGE_INLINE_BYTES) ||
+                            slot.offset < page->h.prefix_size + size)
+                                return wrong;
+                }
+                sum += size;
+        }
+        for (unsigned i = 0; i < page_child_count(page); i++)
+                if (atomic_load_explicit(&page->children[i].extent, memory_order_relaxed) == 0 ||
+                    page->children[i].rows == 0)
+                        return wrong;
+        return sum == page->h.heap_bytes ? NULL : wrong;
+}
+
+Page *page_decode(PCache *cache, const uint8_t *stored, size_t bytes, Extent extent, const char **ret_why)
 {
         PageHeader header;
         if (!stored_check(stored, bytes, extent, PAGE_LEAF, PAGE_INNER, ret_why))
@@ -442,12 +537,23 @@ Page *page_decode(const uint8_t *stored, size_t bytes, Extent extent, const char
         memcpy(&header, stored, sizeof(header));
         /* The checksum is right, so this only keeps a wrong writer's bytes from being followed. */
         *ret_why = "its parts do not add up";
+        uint8_t plain[PAGE_MAX_BYTES];
+        if (header.packed_from) {
+                if (header.packed_from > sizeof(plain) - sizeof(header) ||
+                    LZ4_decompress_safe((const char *)stored + sizeof(header), (char *)plain + sizeof(header),
+                                        (int)(bytes - sizeof(header)),
+                                        (int)header.packed_from) != (int)header.packed_from)
+                        return NULL;
+                stored = plain; /* but for the header */
+                bytes = sizeof(header) + header.packed_from;
+        }
         size_t children = header.level ? header.count + 1u : 0, front = sizeof(header) + header.count * sizeof(Slot);
-        if (bytes > PAGE_MAX_BYTES || (header.kind == PAGE_INNER) != (header.level > 0) ||
-            header.level >= HEIGHT_LIMIT || front + header.heap_bytes + children * STORED_CHILD_BYTES != bytes ||
-            header.prefix_size > header.heap_bytes || header.dead_bytes || (header.level == 0 && header.count == 0))
+        if (front + header.heap_bytes + children * sizeof(Child) > PAGE_MAX_BYTES ||
+            (header.kind == PAGE_INNER) != (header.level > 0) || header.level >= HEIGHT_LIMIT ||
+            front + header.heap_bytes + children * STORED_CHILD_BYTES != bytes ||
+            header.prefix_size > header.heap_bytes || header.dead_bytes || header.count == 0)
                 return NULL;
-        Page *page = page_new(header.level, (uint32_t)(front + header.heap_bytes), (uint32_t)children);
+        Page *page = page_new(cache, header.level, (uint32_t)children);
         if (!page) {
                 *ret_why = NULL;
                 return NULL;
@@ -456,27 +562,22 @@ Page *page_decode(const uint8_t *stored, size_t bytes, Extent extent, const char
         memcpy(page_slots(page), stored + sizeof(header), header.count * sizeof(Slot));
         memcpy((uint8_t *)(uintptr_t)page_end(page) - header.heap_bytes, stored + front, header.heap_bytes);
         prefix_note(page);
-        for (unsigned i = 0; i < header.count; i++) {
-                Slot slot = page_slots(page)[i];
-                size_t size = slot.suffix_size + (header.level ? 0u : 2u);
-                bool good = slot.offset <= header.heap_bytes && slot.offset >= header.prefix_size + size &&
-                            header.prefix_size + slot.suffix_size <= PTREE_MAX_KEY_BYTES;
-                if (good && header.level == 0) {
-                        uint16_t code = load_u16(page_end(page) - slot.offset);
-                        size_t value = code == CODE_LARGE ? sizeof(LargeRef) : code;
-                        good = value <= PAGE_INLINE_BYTES && slot.offset >= header.prefix_size + size + value;
-                }
-                if (!good) {
-                        mem_free(page);
-                        return NULL;
-                }
-        }
         const uint8_t *at = stored + front + header.heap_bytes;
         for (unsigned i = 0; i < children; i++, at += STORED_CHILD_BYTES) {
                 uint64_t rows = load_u64(at + 8);
                 child_set(&page->children[i], load_u64(at), NULL, rows >> 16, (uint32_t)(rows & 0xffff));
         }
-        return page;
+        const char *why = page_parts_wrong(page);
+        if (!why)
+                why = page_wrong(page);
+        if (!why)
+                return page;
+        *ret_why = why;
+        if (cache)
+                page_free(cache, page);
+        else
+                mem_free(page);
+        return NULL;
 }
 
 const char *page_wrong(const Page *page)

@@ -21,11 +21,25 @@ unsigned pin_count_of(PCache *cache, const PTree *tree)
         return pins;
 }
 
+bool pin_may_be_below(PCache *cache, const PTree *tree, uint64_t version)
+{
+        unsigned high = atomic_load(&cache->pin_high);
+        for (unsigned i = 0; i < high; i++) {
+                uint64_t state = atomic_load(&pin_at(cache, i)->state);
+                if (state == PIN_ENTERING)
+                        return true;
+                if (state > PIN_ENTERING && state >> 2 < version && atomic_load(&pin_at(cache, i)->tree) == tree)
+                        return true;
+        }
+        return false;
+}
+
 Status ptree_pin(PTree *tree, PSnapshot **ret_snapshot)
 {
         PSnapshot *pin;
         TRY(pin_slot_take(tree->cache, &pin));
         atomic_store_explicit(&pin->tree, tree, memory_order_relaxed);
+        pin->face = tree->options.face;
         pin->root = atomic_load(&tree->root);
         atomic_store_explicit(&pin->state, pin->root->version << 2 | PIN_PINNED, memory_order_release);
         *ret_snapshot = pin;
@@ -50,7 +64,14 @@ static bool list_add(GarbageList *list, Garbage item)
 
 Status garbage_add(PTree *tree, Garbage item)
 {
-        return list_add(&tree->fresh, item) ? ST_OK : status_nomem();
+        if (tree->fresh.count < tree->fresh.capacity) {
+                tree->fresh.items[tree->fresh.count++] = item;
+                return ST_OK;
+        }
+        mutex_lock(&tree->gc_mu); /* ptree_dead() may be reading the array */
+        bool added = list_add(&tree->fresh, item);
+        mutex_unlock(&tree->gc_mu);
+        return added ? ST_OK : status_nomem();
 }
 
 /* False: the space cannot take the extent now; tried again at the next sweep. */
@@ -66,11 +87,12 @@ static bool garbage_free(PTree *tree, Garbage *item)
                 item->kind = GARBAGE_LARGE;
         }
         if (item->extent) {
+                value_release(tree->cache, item->extent);
                 Status st = space_free(tree->cache->space, item->extent, item->position ? item->position - 1 : 0);
-                if (st) {
-                        status_ignore(st);
-                        return false;
-                }
+                /* ERR_CORRUPT: a wrong writer's nodes share it; it is not free space, and not this tree's. */
+                bool later = status_code(st) == ERR_NOMEM;
+                status_ignore(st);
+                return !later;
         }
         return true;
 }
@@ -215,8 +237,10 @@ static void sweep_locked(PTree *tree, bool writer) REQUIRES(tree->gc_mu)
         if (!pins_collect(tree, &pins))
                 return;
         holders_sift(tree, pins);
-        if (writer)
+        if (writer) {
                 list_sift(tree, pins, &tree->fresh);
+                atomic_store_explicit(&tree->fresh_committed, tree->fresh.count, memory_order_relaxed);
+        }
 }
 
 void garbage_sweep(PTree *tree, bool writer)
@@ -224,6 +248,62 @@ void garbage_sweep(PTree *tree, bool writer)
         mutex_lock(&tree->gc_mu);
         sweep_locked(tree, writer);
         mutex_unlock(&tree->gc_mu);
+}
+
+void garbage_drop(PTree *tree)
+{
+        mutex_lock(&tree->gc_mu);
+        holders_sift(tree, 0);
+        list_sift(tree, 0, &tree->fresh);
+        atomic_store_explicit(&tree->fresh_committed, tree->fresh.count, memory_order_relaxed);
+        mutex_unlock(&tree->gc_mu);
+}
+
+static void list_resolve(Garbage *items, size_t count)
+{
+        for (size_t i = 0; i < count; i++) {
+                Frame *frame = items[i].kind == GARBAGE_NODE ? items[i].object : NULL;
+                Extent extent = frame ? atomic_load(&frame->extent) : 0;
+                if (extent) {
+                        items[i].object = NULL;
+                        items[i].extent = extent;
+                }
+        }
+}
+
+void garbage_resolve(PTree *tree)
+{
+        mutex_lock(&tree->gc_mu);
+        list_resolve(tree->fresh.items, atomic_load_explicit(&tree->fresh_committed, memory_order_acquire));
+        for (size_t i = 0; i < tree->holder_count; i++)
+                list_resolve(tree->holders[i].list.items, tree->holders[i].list.count);
+        mutex_unlock(&tree->gc_mu);
+}
+
+static Status list_dead(const Garbage *items, size_t count, uint64_t position, Status (*each)(void *ctx, Extent extent),
+                        void *ctx)
+{
+        for (size_t i = 0; i < count; i++) {
+                Extent extent = items[i].extent;
+                if (items[i].kind == GARBAGE_ROOT || items[i].position > position)
+                        continue;
+                if (items[i].kind == GARBAGE_NODE && items[i].object)
+                        extent = atomic_load(&((Frame *)items[i].object)->extent);
+                if (extent)
+                        TRY(each(ctx, extent));
+        }
+        return ST_OK;
+}
+
+Status ptree_dead(PTree *tree, uint64_t position, Status (*each)(void *ctx, Extent extent), void *ctx)
+{
+        mutex_lock(&tree->gc_mu);
+        size_t fresh = atomic_load_explicit(&tree->fresh_committed, memory_order_acquire);
+        Status st = list_dead(tree->fresh.items, fresh, position, each, ctx);
+        for (size_t i = 0; i < tree->holder_count && !st; i++)
+                st = list_dead(tree->holders[i].list.items, tree->holders[i].list.count, position, each, ctx);
+        mutex_unlock(&tree->gc_mu);
+        return st;
 }
 
 void ptree_unpin(PSnapshot *pin)
@@ -252,6 +332,20 @@ void ptree_tidy(PTree *tree)
          * to be worth a look at the pins. */
         if (tree->fresh.count > atomic_load_explicit(&tree->cache->pin_high, memory_order_relaxed) / 16)
                 garbage_sweep(tree, true);
+}
+
+unsigned pcache_snapshot_count(PCache *cache)
+{
+        unsigned pins = 0, high = atomic_load(&cache->pin_high);
+        for (unsigned i = 0; i < high; i++)
+                pins += atomic_load(&pin_at(cache, i)->state) > PIN_ENTERING;
+        return pins;
+}
+
+void ptree_sizes(PTree *tree, uint64_t *ret_row_count, uint64_t *ret_row_bytes)
+{
+        *ret_row_count = atomic_load_explicit(&tree->row_count, memory_order_relaxed);
+        *ret_row_bytes = atomic_load_explicit(&tree->row_bytes, memory_order_relaxed);
 }
 
 void ptree_stats(PTree *tree, PTreeStats *ret_stats)

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 struct PCursor {
+        const void *face; /* first, tree.h */
         PSnapshot *snapshot;
         TreeTop *top;   /* NULL: no such tree */
         uint64_t place; /* of the row that the next call returns */
@@ -38,6 +39,7 @@ void root_copy(Root *to, const Root *from)
         to->version = from->version;
         to->position = from->position;
         to->row_bytes = from->row_bytes;
+        to->value_count = from->value_count;
         to->count = from->count;
         for (uint32_t i = 0; i < from->count; i++) {
                 to->tops[i].id = from->tops[i].id;
@@ -57,9 +59,12 @@ static Status record_read(PCache *cache, PTreeAddress address, Root **ret_root)
                 return status_nomem();
         TRY(space_read(cache->space, address.extent, stored, bytes));
         if (!stored_check(stored, bytes, address.extent, PAGE_ROOT, PAGE_ROOT, &why))
-                return corrupt(cache, address.extent, why);
+                return why == stored_other_version
+                               ? status_new(ERR_VERSION, "%s, offset %" PRIu64 ": a table's root is of another version",
+                                            cache->name, space_extent_offset(cache->space, address.extent))
+                               : corrupt(cache, address.extent, why);
         const uint8_t *at = stored + sizeof(PageHeader);
-        uint32_t count = load_u32(at + 24);
+        uint32_t count = load_u32(at + 32);
         if (bytes != head + (size_t)count * RECORD_TREE_BYTES)
                 return corrupt(cache, address.extent, "its parts do not add up");
         Root *root = root_new(MAX(count, 1u));
@@ -68,14 +73,23 @@ static Status record_read(PCache *cache, PTreeAddress address, Root **ret_root)
         root->version = load_u64(at);
         root->position = load_u64(at + 8);
         root->row_bytes = load_u64(at + 16);
+        root->value_count = load_u64(at + 24);
         root->count = count;
+        bool good = root->version < 1ull << 62 && root->position < 1ull << 63;
         at += RECORD_HEAD_BYTES;
         for (uint32_t i = 0; i < count; i++, at += RECORD_TREE_BYTES) {
                 Child *top = &root->tops[i].top;
                 root->tops[i].id = load_u32(at);
                 atomic_store(&top->bytes, load_u32(at + 4));
                 atomic_store(&top->extent, load_u64(at + 8));
-                top->rows = load_u64(at + 16);
+                uint64_t rows = load_u64(at + 16);
+                top->rows = rows & CHILD_ROWS_MAX;
+                good &= rows > 0 && rows <= CHILD_ROWS_MAX && atomic_load(&top->extent) &&
+                        load_u32(at + 4) <= PAGE_MAX_BYTES && (i == 0 || root->tops[i].id > root->tops[i - 1].id);
+        }
+        if (!good) {
+                mem_free(root);
+                return corrupt(cache, address.extent, "its parts do not add up");
         }
         *ret_root = root;
         return ST_OK;
@@ -88,7 +102,7 @@ static void stats_set(PTree *tree, const Root *root)
         atomic_store_explicit(&tree->row_bytes, root->row_bytes, memory_order_relaxed);
 }
 
-Status ptree_open(PCache *cache, PTreeAddress address, PTree **ret_tree)
+Status ptree_open(PCache *cache, PTreeAddress address, const PTreeOptions *options, PTree **ret_tree)
 {
         Root *root = NULL;
         PTree *tree = mem_zalloc(sizeof(PTree));
@@ -104,8 +118,14 @@ Status ptree_open(PCache *cache, PTreeAddress address, PTree **ret_tree)
                 return st;
         }
         tree->cache = cache;
+        if (options)
+                tree->options = *options;
+        size_t inline_max = tree->options.inline_max_bytes;
+        tree->options.inline_max_bytes = inline_max && inline_max < PAGE_INLINE_BYTES ? inline_max : PAGE_INLINE_BYTES;
+        tree->write.face = tree->options.face;
         tree->record = address;
         tree->record_version = root->version;
+        atomic_store(&tree->begun, root->version);
         mutex_init(&tree->gc_mu);
         atomic_store(&tree->root, root);
         stats_set(tree, root);
@@ -130,7 +150,7 @@ PTree *ptree_close(PTree *tree) NO_TSA
                 return NULL;
         assert(!tree->writing);
         assert(pin_count_of(tree->cache, tree) == 0);
-        garbage_sweep(tree, true);
+        garbage_drop(tree);
         /* Without pins only extents are left that the space could not take: they are lost space, not memory. */
         for (size_t i = 0; i < tree->fresh.count; i++)
                 if (tree->fresh.items[i].kind == GARBAGE_ROOT)
@@ -138,12 +158,15 @@ PTree *ptree_close(PTree *tree) NO_TSA
         Root *root = atomic_load(&tree->root);
         for (uint32_t i = 0; i < root->count; i++)
                 dirty_discard(tree->cache, &root->tops[i].top, 0);
+        frames_unbind(tree->cache, tree->bound, tree->bound_count);
+        mem_free(tree->bound);
         for (size_t i = 0; i < tree->holder_count; i++)
                 mem_free(tree->holders[i].list.items);
         mem_free(tree->holders);
         mem_free(tree->fresh.items);
         mem_free(tree->pinned);
-        mem_free(tree->write.made);
+        values_done(&tree->write);
+        mem_free(tree->doomed);
         mem_free(root);
         mutex_done(&tree->gc_mu);
         mem_free(tree);
@@ -156,27 +179,6 @@ uint64_t ptree_position(const PSnapshot *snapshot)
 }
 
 /* --- rows --- */
-
-static Status copy_out(Arena *hold, Bytes from, Bytes *ret)
-{
-        uint8_t *copy = arena_try_alloc(hold, MAX(from.size, (size_t)1));
-        if (!copy)
-                return status_nomem();
-        if (from.size)
-                memcpy(copy, from.data, from.size);
-        *ret = BYTES(copy, from.size);
-        return ST_OK;
-}
-
-Status value_out(PCache *cache, const Page *page, unsigned i, Arena *hold, Bytes *ret_value)
-{
-        Bytes value;
-        if (page_value(page, i, &value) != CODE_LARGE)
-                return copy_out(hold, value, ret_value);
-        LargeRef ref;
-        memcpy(&ref, value.data, sizeof(ref));
-        return large_read(cache, ref, hold, ret_value);
-}
 
 static Status key_out(const Page *page, unsigned i, Arena *hold, Bytes *ret_key)
 {
@@ -192,8 +194,9 @@ static Status key_out(const Page *page, unsigned i, Arena *hold, Bytes *ret_key)
         return ST_OK;
 }
 
-Status top_get(PCache *cache, TreeTop *top, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
+Status top_get(PTree *tree, PWrite *write, TreeTop *top, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
 {
+        PCache *cache = tree->cache;
         Page *page;
         bool found = false;
         if (top && top->top.rows) {
@@ -201,10 +204,10 @@ Status top_get(PCache *cache, TreeTop *top, Bytes key, Arena *hold, Bytes *ret_v
                 TRY(section_enter(cache, &section));
                 TRY(node_load(cache, &top->top, &page));
                 while (page->h.level)
-                        TRY(node_load(cache, &page->children[page_child_of(page, key)], &page));
+                        TRY(node_down(cache, page, page_child_of(page, key), &page));
                 unsigned at = page_search(page, key, &found);
                 if (found && ret_value)
-                        TRY(value_out(cache, page, at, hold, ret_value));
+                        TRY(value_out(tree, write, page, at, false, hold, ret_value));
         }
         *ret_found = found;
         return ST_OK;
@@ -212,8 +215,31 @@ Status top_get(PCache *cache, TreeTop *top, Bytes key, Arena *hold, Bytes *ret_v
 
 Status ptree_get(PSnapshot *snapshot, uint32_t id, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
 {
-        PCache *cache = atomic_load_explicit(&snapshot->tree, memory_order_relaxed)->cache;
-        return top_get(cache, root_top(snapshot->root, id), key, hold, ret_value, ret_found);
+        PTree *tree = atomic_load_explicit(&snapshot->tree, memory_order_relaxed);
+        return top_get(tree, NULL, root_top(snapshot->root, id), key, hold, ret_value, ret_found);
+}
+
+/* Both of a row for a scan: in one piece, if the value lies here. ret_value may be NULL. */
+static Status row_out(PTree *tree, const Page *page, unsigned i, Arena *hold, Bytes *ret_key, Bytes *ret_value)
+{
+        Bytes value, prefix = page_prefix(page), suffix = page_suffix(page, i);
+        size_t key_size = prefix.size + suffix.size, room = (key_size + 7) & ~(size_t)7;
+        if (!ret_value || page_value(page, i, &value) & CODE_LARGE) {
+                TRY(key_out(page, i, hold, ret_key));
+                return ret_value ? value_out(tree, NULL, page, i, true, hold, ret_value) : ST_OK;
+        }
+        uint8_t *copy = arena_try_alloc(hold, MAX(room + value.size, (size_t)1));
+        if (!copy)
+                return status_nomem();
+        if (prefix.size)
+                memcpy(copy, prefix.data, prefix.size);
+        if (suffix.size)
+                memcpy(copy + prefix.size, suffix.data, suffix.size);
+        if (value.size)
+                memcpy(copy + room, value.data, value.size);
+        *ret_key = BYTES(copy, key_size);
+        *ret_value = BYTES(copy + room, value.size);
+        return ST_OK;
 }
 
 /* --- places --- */
@@ -231,7 +257,7 @@ static Status top_rank(PCache *cache, TreeTop *top, Bytes key, bool with_equal, 
                         unsigned at = page_child_of(page, key);
                         for (unsigned i = 0; i < at; i++)
                                 rank += page->children[i].rows;
-                        TRY(node_load(cache, &page->children[at], &page));
+                        TRY(node_down(cache, page, at, &page));
                 }
                 bool equal;
                 rank += page_search(page, key, &equal);
@@ -262,7 +288,7 @@ static Status top_seek(PCache *cache, TreeTop *top, uint64_t n, Page **ret_page,
                 unsigned i = 0, last = page->h.count;
                 while (i < last && n >= page->children[i].rows)
                         n -= page->children[i++].rows;
-                TRY(node_load(cache, &page->children[i], &page));
+                TRY(node_down(cache, page, i, &page));
         }
         if (n >= page->h.count)
                 return status_new(ERR_CORRUPT, "%s: a node's row counts do not add up", cache->name);
@@ -271,9 +297,14 @@ static Status top_seek(PCache *cache, TreeTop *top, uint64_t n, Page **ret_page,
         return ST_OK;
 }
 
+static PTree *snapshot_tree(PSnapshot *snapshot)
+{
+        return atomic_load_explicit(&snapshot->tree, memory_order_relaxed);
+}
+
 static PCache *snapshot_cache(PSnapshot *snapshot)
 {
-        return atomic_load_explicit(&snapshot->tree, memory_order_relaxed)->cache;
+        return snapshot_tree(snapshot)->cache;
 }
 
 Status ptree_rank(PSnapshot *snapshot, uint32_t id, Bytes key, uint64_t *ret_rank)
@@ -304,11 +335,23 @@ Status ptree_nth(PSnapshot *snapshot, uint32_t id, uint64_t n, Arena *hold, Byte
                 TRY(top_seek(cache, top, n, &page, &at));
                 TRY(key_out(page, at, hold, &key));
                 if (ret_value)
-                        TRY(value_out(cache, page, at, hold, ret_value));
+                        TRY(value_out(snapshot_tree(snapshot), NULL, page, at, false, hold, ret_value));
                 *ret_key = key;
         }
         *ret_found = found;
         return ST_OK;
+}
+
+bool ptree_next_tree(const PSnapshot *snapshot, uint32_t id, uint32_t *ret_id)
+{
+        const Root *root = snapshot->root;
+        for (uint32_t i = 0; i < root->count; i++) {
+                if (root->tops[i].id < id || root->tops[i].top.rows == 0)
+                        continue;
+                *ret_id = root->tops[i].id;
+                return true;
+        }
+        return false;
 }
 
 Status ptree_split(PSnapshot *snapshot, uint32_t id, PRange range, size_t parts, Arena *hold, Bytes *ret_keys,
@@ -340,7 +383,8 @@ Status ptree_cursor_open(PSnapshot *snapshot, uint32_t id, PRange range, bool de
         PCursor *cursor = mem_alloc(sizeof(PCursor));
         if (!cursor)
                 return status_nomem();
-        *cursor = (PCursor){.snapshot = snapshot,
+        *cursor = (PCursor){.face = snapshot->face,
+                            .snapshot = snapshot,
                             .top = top,
                             .place = descending ? high - 1 : low, /* not used when left is 0 */
                             .left = high - low,
@@ -374,10 +418,11 @@ Status ptree_cursor_next(PCursor *cursor, Arena *hold, Bytes *ret_key, Bytes *re
                 return ST_OK;
         Bytes key;
         TRY(cursor_seat(cursor));
-        unsigned at = (unsigned)(cursor->place - cursor->first_place);
-        TRY(key_out(cursor->page, at, hold, &key));
-        if (ret_value)
-                TRY(value_out(snapshot_cache(cursor->snapshot), cursor->page, at, hold, ret_value));
+        const Page *page = cursor->page;
+        unsigned at = (unsigned)(cursor->place - cursor->first_place), soon = cursor->descending ? at - 4 : at + 4;
+        if (soon < page->h.count)
+                __builtin_prefetch(page_end(page) - page_slots(page)[soon].offset);
+        TRY(row_out(snapshot_tree(cursor->snapshot), page, at, hold, &key, ret_value));
         *ret_key = key;
         cursor->left--;
         cursor->place += cursor->descending ? UINT64_MAX : 1;

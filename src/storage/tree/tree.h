@@ -42,15 +42,21 @@ typedef struct PCacheOptions {
         const char *name;    /* of the file, for messages; borrowed */
         size_t budget_bytes; /* nodes in memory; 0 = none. Exceeded only by dirty nodes and by what readers hold now */
         size_t dirty_max_bytes; /* a put beyond it fails with ERR_LIMIT: a flush has to run; 0 = none */
+        /* May be NULL: by ptree_flush, with the bytes it has just written; an error of it ends the flush. */
+        Status (*flushed)(void *ctx, size_t bytes);
+        void *flushed_ctx;
 } PCacheOptions;
 typedef struct PCacheStats {
-        uint64_t used_bytes;  /* all nodes in memory, those waiting to be freed included */
+        uint64_t used_bytes;  /* memory taken: what is kept, what waits to be freed, free slots */
         uint64_t dirty_bytes; /* of these, not in the file */
         uint64_t frame_count, hit_count, read_count, evicted_count; /* hits: found in memory, but not by pointer */
+        uint64_t value_hit_count, value_read_count; /* of values in extents of their own: kept in memory; read */
 } PCacheStats;
 MUST_USE Status pcache_open(const PCacheOptions *options, PCache **ret_cache);
 PCache *pcache_close(PCache *cache); /* all its trees closed before; NULL is fine; returns NULL */
 void pcache_stats(PCache *cache, PCacheStats *ret_stats);
+size_t pcache_dirty_bytes(const PCache *cache); /* takes no lock */
+unsigned pcache_snapshot_count(PCache *cache);  /* of all trees */
 
 /* --- a table --- */
 typedef struct PTreeAddress {
@@ -61,11 +67,29 @@ typedef struct PTreeStats {
         uint64_t row_count, row_bytes; /* row_count: tree 0; row_bytes: keys and values of all trees */
         uint64_t snapshot_count, garbage_count;
 } PTreeStats;
-/* A tree as `address` has it, or an empty one. ERR_CORRUPT, ERR_VERSION (a newer format). */
-MUST_USE Status ptree_open(PCache *cache, PTreeAddress address, PTree **ret_tree);
+/* How values that lie in extents of their own are stored. Both may be called from any thread, at once. */
+typedef struct PValueCodec {
+        /* Appends the stored form to `out` (the writer's). */
+        Status (*encode)(void *ctx, Bytes value, Buf *out);
+        /* Back, into `hold`; ERR_CORRUPT for what encode cannot have made. `stored` had the right checksum. */
+        Status (*decode)(void *ctx, Bytes stored, Arena *hold, Bytes *ret_value);
+} PValueCodec;
+typedef struct PTreeOptions {
+        const void *face; /* the first word of every PSnapshot, PWrite and PCursor of this tree: for the owner, who can
+                             hand these out as objects of its own */
+        size_t inline_max_bytes;  /* larger values lie in extents of their own; 0: 1536, the most */
+        const PValueCodec *codec; /* NULL: as they are */
+        void *codec_ctx;
+        bool unlimited; /* puts are not refused at dirty_max_bytes: what a checkpoint itself writes */
+} PTreeOptions;
+/* A tree as `address` has it, or an empty one. `options` may be NULL, and are copied. ERR_CORRUPT, ERR_VERSION (a newer
+ * format). */
+MUST_USE Status ptree_open(PCache *cache, PTreeAddress address, const PTreeOptions *options, PTree **ret_tree);
 /* Forgets it; what is in the file stays. No snapshots, no write. NULL is fine; returns NULL. */
 PTree *ptree_close(PTree *tree);
 void ptree_stats(PTree *tree, PTreeStats *ret_stats);
+/* Two of them, without looking at all snapshots. */
+void ptree_sizes(PTree *tree, uint64_t *ret_row_count, uint64_t *ret_row_bytes);
 
 /* --- reading --- */
 /* Keys k with low <= k < high; data NULL means unbounded. */
@@ -84,6 +108,8 @@ MUST_USE Status ptree_rank(PSnapshot *snapshot, uint32_t id, Bytes key, uint64_t
 /* The row at place `n`; ret_value may be NULL. */
 MUST_USE Status ptree_nth(PSnapshot *snapshot, uint32_t id, uint64_t n, Arena *hold, Bytes *ret_key, Bytes *ret_value,
                           bool *ret_found);
+/* The tree with the smallest number >= `id` that has rows; false if there is none. */
+bool ptree_next_tree(const PSnapshot *snapshot, uint32_t id, uint32_t *ret_id);
 /* The keys that cut the range into `parts` of equal size (a row more or less): up to parts - 1, ascending, in
  * ret_keys[]. */
 MUST_USE Status ptree_split(PSnapshot *snapshot, uint32_t id, PRange range, size_t parts, Arena *hold, Bytes *ret_keys,
@@ -101,10 +127,11 @@ void ptree_cursor_close(PCursor *cursor); /* NULL is fine */
 
 /* --- writing: after an error the write can only be aborted --- */
 MUST_USE Status ptree_write_begin(PTree *tree, PWrite **ret_write);
+void *ptree_write_ctx(const PWrite *write); /* PTreeOptions.codec_ctx */
 /* Sees what this write has done so far. */
 MUST_USE Status ptree_write_get(PWrite *write, uint32_t id, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found);
-/* ERR_LIMIT: key too long, value of 4 GiB, dirty_max_bytes. A large value goes to its extent at once: ERR_IO,
- * ERR_NO_SPACE. */
+/* ERR_LIMIT: key too long, value of 4 GiB, dirty_max_bytes. Large values gather in memory, and are written when they
+ * are more than 1 MiB: ERR_IO, ERR_NO_SPACE. */
 MUST_USE Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value);
 MUST_USE Status ptree_write_delete(PWrite *write, uint32_t id, Bytes key, bool *ret_found);
 /* A leaf at a time. */
@@ -116,6 +143,10 @@ MUST_USE Status ptree_bulk_begin(PWrite *write, uint32_t id, PBulk **ret_bulk);
 MUST_USE Status ptree_bulk_add(PBulk *bulk, Bytes key, Bytes value);
 MUST_USE Status ptree_bulk_finish(PBulk *bulk); /* frees the bulk, whatever happens */
 void ptree_bulk_abort(PBulk *bulk);             /* NULL is fine */
+/* Writes what is not yet in the file and has to be: values in extents of their own, those that lie side by side at
+ * once. ptree_write_commit needs it to have succeeded if there were any (asserted). ERR_IO, ERR_NO_SPACE, ERR_NOMEM.
+ * After it only commit or abort. */
+MUST_USE Status ptree_write_prepare(PWrite *write);
 /* Publishes; cannot fail; frees the write. `position` is greater than that of any commit before. */
 void ptree_write_commit(PWrite *write, uint64_t position);
 void ptree_write_abort(PWrite *write); /* NULL is fine */
@@ -127,10 +158,26 @@ void ptree_tidy(PTree *tree);
  * space_sync. The record of the flush before is given back as replaced at this snapshot's position. The same root again
  * has the same address. On error some nodes have been written; they are not written again by the next flush. */
 MUST_USE Status ptree_flush(PSnapshot *snapshot, PTreeAddress *ret_address);
+/* Calls `each` with every extent that commits up to `position` replaced and that was not yet given to space_free()
+ * (snapshots may read it, or nobody has looked): no checkpoint of `position` uses it, and whoever saves the state of
+ * the space for one has to write it down beside, or a crash loses that space. By the thread that flushes, after the
+ * flush of a snapshot of that position; beside readers and the writer, whom it keeps from freeing meanwhile. */
+MUST_USE Status ptree_dead(PTree *tree, uint64_t position, Status (*each)(void *ctx, Extent extent), void *ctx);
+/* The tree is to go: gives everything under its root, large values and root record included, to space_free(extent,
+ * position). No snapshots, no write, no flush. Reads all inner nodes, and the leaves too if there are large values;
+ * takes 8 bytes of memory for each extent. ERR_IO, ERR_CORRUPT: part of it cannot be found, and nothing has changed;
+ * with `anyway` all the rest is freed and that is no error. ERR_NOMEM: may be repeated until it succeeds, with the same
+ * position. It can only be closed afterwards. */
+MUST_USE Status ptree_free(PTree *tree, uint64_t position, bool anyway);
 /* Walks everything under the snapshot: order, counts, prefixes, slots; nodes of the file are read from the file, large
  * values too. Calls `each` (may be NULL) with every extent of it, the root record's not included. ERR_CORRUPT says
  * what and where; *ret_rows counts all trees. */
 MUST_USE Status ptree_check(PSnapshot *snapshot, Status (*each)(void *ctx, Extent extent), void *ctx,
                             uint64_t *ret_rows);
+
+/* Appends lines for people who debug: the node with its keys, children and values, or the root record, or the bytes
+ * that are stored in an extent. ERR_NOT_FOUND (no number of an extent), ERR_CORRUPT (not in the file), ERR_LIMIT
+ * (`out`). */
+MUST_USE Status ptree_describe(PCache *cache, Extent extent, Buf *out);
 
 #endif

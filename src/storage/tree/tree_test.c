@@ -1,215 +1,6 @@
 /* tree_test.c - disk trees against a sorted array: contents, counts, snapshots, flush and reopen, bulk loads, eviction
- * beside readers, flipped bytes, failing calls. */
-
-#include "base/check.h"
-
-#include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "os/sim.h"
-#include "storage/tree/tree_int.h"
-
-static const PRange all = {{NULL, 0}, {NULL, 0}};
-
-static uint64_t seed = 1;
-static uint64_t rnd(uint64_t below)
-{
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        return (seed * 0x2545f4914f6cdd1dull >> 11) % below;
-}
-
-/* --- the model: a sorted array of pointers to rows that never change; a copy of it is a snapshot --- */
-
-typedef struct ModelRow {
-        Bytes key;
-        uint64_t value_seed;
-        size_t value_size;
-} ModelRow;
-typedef struct Model {
-        const ModelRow **rows;
-        size_t count, capacity;
-} Model;
-
-static size_t model_place(const Model *model, Bytes key, bool *ret_equal)
-{
-        size_t low = 0, high = model->count;
-        *ret_equal = false;
-        while (low < high) {
-                size_t middle = (low + high) / 2;
-                int c = bytes_compare(model->rows[middle]->key, key);
-                if (c == 0) {
-                        *ret_equal = true;
-                        return middle;
-                }
-                if (c < 0)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
-static void model_put(Model *model, Arena *rows, Bytes key, uint64_t value_seed, size_t value_size)
-{
-        bool equal;
-        size_t at = model_place(model, key, &equal);
-        if (!equal) {
-                if (model->count == model->capacity) {
-                        model->capacity = model->capacity * 2 + 16;
-                        model->rows = realloc(model->rows, model->capacity * sizeof(ModelRow *));
-                }
-                memmove(&model->rows[at + 1], &model->rows[at], (model->count - at) * sizeof(ModelRow *));
-                model->count++;
-        }
-        ModelRow *row = arena_new(rows, ModelRow);
-        *row = (ModelRow){BYTES(arena_dup(rows, key.data, key.size), key.size), value_seed, value_size};
-        model->rows[at] = row;
-}
-
-static void model_cut(Model *model, size_t low, size_t high)
-{
-        memmove(&model->rows[low], &model->rows[high], (model->count - high) * sizeof(ModelRow *));
-        model->count -= high - low;
-}
-
-static Model model_copy(const Model *model)
-{
-        Model copy = {malloc(model->count * sizeof(ModelRow *) + 1), model->count, model->count};
-        if (model->count)
-                memcpy(copy.rows, model->rows, model->count * sizeof(ModelRow *));
-        return copy;
-}
-
-static uint8_t value_bytes[(1 << 20) + 8], expected_bytes[(1 << 20) + 8];
-static Bytes value_fill(uint8_t *out, uint64_t value_seed, size_t size)
-{
-        for (size_t i = 0; i < size; i += 8)
-                store_u64(out + i, value_seed + i * 0x9e3779b97f4a7c15ull);
-        return BYTES(out, size);
-}
-
-static void check_row(const ModelRow *row, Bytes key, Bytes value)
-{
-        assert_int_equal(bytes_compare(key, row->key), 0);
-        assert_true(bytes_equal(value, value_fill(expected_bytes, row->value_seed, row->value_size)));
-}
-
-/* --- a world: a simulated disk with a space, a cache, a tree --- */
-
-typedef struct World {
-        SimOs *sim;
-        OsDir *dir;
-        Space *space;
-        PCache *cache;
-        PTree *tree;
-        PTreeAddress address;
-        uint64_t position;
-        Arena hold;
-} World;
-
-static void world_attach(World *world, size_t budget)
-{
-        PCacheOptions options = {.space = world->space, .name = "pages", .budget_bytes = budget};
-        OK(pcache_open(&options, &world->cache));
-        OK(ptree_open(world->cache, world->address, &world->tree));
-}
-
-static void world_init(World *world, size_t budget)
-{
-        *world = (World){0};
-        arena_init(&world->hold, 0);
-        OK(sim_new(7, &world->sim));
-        OK(os_dir_open(sim_os(world->sim), "/d", OS_DIR_CREATE, &world->dir));
-        OK(space_open(world->dir, "pages", NULL, &world->space));
-        world_attach(world, budget);
-}
-
-static void world_detach(World *world)
-{
-        world->tree = ptree_close(world->tree);
-        world->cache = pcache_close(world->cache);
-}
-
-static void world_done(World *world)
-{
-        world_detach(world);
-        world->space = space_close(world->space);
-        world->dir = os_dir_close(world->dir);
-        sim_free(world->sim);
-        arena_done(&world->hold);
-}
-
-static void world_flush(World *world)
-{
-        PSnapshot *snapshot;
-        OK(ptree_pin(world->tree, &snapshot));
-        uint64_t position = ptree_position(snapshot);
-        OK(ptree_flush(snapshot, &world->address));
-        ptree_unpin(snapshot);
-        OK(space_sync(world->space));
-        if (position)
-                OK(space_reclaim(world->space, position - 1));
-}
-
-/* Flushes, closes everything, and opens it again from the address and the space's saved state. */
-static void world_reopen(World *world, size_t budget)
-{
-        Buf saved;
-        buf_init(&saved, 1 << 24);
-        world_flush(world);
-        garbage_sweep(world->tree, true);
-        world_detach(world);
-        OK(space_save(world->space, &saved));
-        world->space = space_close(world->space);
-        OK(space_open(world->dir, "pages", NULL, &world->space));
-        OK(space_load(world->space, BYTES(saved.data, saved.size)));
-        buf_done(&saved);
-        world_attach(world, budget);
-}
-
-typedef struct Extents {
-        Extent *items;
-        size_t count, capacity, at;
-} Extents;
-static Status extents_add(void *ctx, Extent extent)
-{
-        Extents *extents = ctx;
-        if (extents->count == extents->capacity) {
-                extents->capacity = extents->capacity * 2 + 64;
-                extents->items = realloc(extents->items, extents->capacity * sizeof(Extent));
-        }
-        extents->items[extents->count++] = extent;
-        return ST_OK;
-}
-static Status extents_next(void *ctx, Extent *ret_extent, bool *ret_more)
-{
-        Extents *extents = ctx;
-        *ret_more = extents->at < extents->count;
-        if (*ret_more)
-                *ret_extent = extents->items[extents->at++];
-        return ST_OK;
-}
-
-/* Everything: the checker, and (no snapshots are open) that the space holds what the tree reaches and nothing more. */
-static void check_space(World *world)
-{
-        PSnapshot *snapshot;
-        Extents extents = {0};
-        uint64_t rows;
-        garbage_sweep(world->tree, true);
-        assert_int_equal(world->tree->fresh.count, 0);
-        OK(ptree_pin(world->tree, &snapshot));
-        OK(ptree_check(snapshot, extents_add, &extents, &rows));
-        ptree_unpin(snapshot);
-        /* Nodes that are written and dead only since the last flush were freed: waiting, not live. */
-        if (world->tree->record.extent)
-                extents_add(&extents, world->tree->record.extent);
-        OK(space_check(world->space, extents_next, &extents));
-        free(extents.items);
-}
+ * beside readers, failing calls. */
+#include "storage/tree/tree_test.h"
 
 static void check_range(PSnapshot *snapshot, uint32_t id, const Model *model, PRange range, bool descending)
 {
@@ -404,6 +195,7 @@ static void run_model(Shape shape, unsigned commits, unsigned most_ops, size_t b
                         free(model.rows);
                         model = before;
                 } else {
+                        OK(ptree_write_prepare(write));
                         ptree_write_commit(write, ++world.position);
                         free(before.rows);
                 }
@@ -506,6 +298,7 @@ static void test_bulk(void **state)
                                         status_free(st);
                                 }
                                 OK(ptree_bulk_finish(bulk));
+                                OK(ptree_write_prepare(write));
                                 ptree_write_commit(write, ++world.position);
                         }
                         PCacheStats stats;
@@ -526,6 +319,7 @@ static void test_bulk(void **state)
                                         assert_true(found);
                                         model_cut(&model, at, at + 1);
                                 }
+                                OK(ptree_write_prepare(write));
                                 ptree_write_commit(write, ++world.position);
                                 ptree_tidy(world.tree);
                         }
@@ -553,6 +347,7 @@ static void test_trees(void **state)
         OK(ptree_write_begin(world.tree, &write));
         for (uint32_t id = 20; id > 0; id--)
                 OK(ptree_write_put(write, id * 3, BYTES(&id, 4), BYTES(&id, 4)));
+        OK(ptree_write_prepare(write));
         ptree_write_commit(write, ++world.position);
         for (int round = 0; round < 2; round++) {
                 OK(ptree_pin(world.tree, &snapshot));
@@ -624,11 +419,6 @@ typedef struct Shared {
         atomic_int wrong;
         atomic_uint scans;
 } Shared;
-
-static Bytes shared_key(uint32_t i, uint8_t out[16])
-{
-        return BYTES(out, (size_t)snprintf((char *)out, 16, "row%08u", i));
-}
 
 /* Every root has all rows, and their numbers have the same sum. */
 static void shared_read(void *arg)
@@ -716,6 +506,7 @@ static void test_threads(void **state)
         OK(ptree_write_begin(world.tree, &write));
         for (uint32_t i = 0; i < SHARED_ROWS; i++)
                 OK(ptree_write_put(write, 0, shared_key(i, bytes), shared_value(SHARED_EACH)));
+        OK(ptree_write_prepare(write));
         ptree_write_commit(write, ++world.position);
         for (int i = 0; i < READERS; i++)
                 OK(thread_start(&readers[i], "reader", shared_read, &shared));
@@ -756,72 +547,6 @@ static void test_threads(void **state)
         pcache_stats(world.cache, &stats);
         assert_true(stats.evicted_count > 100);
         world_flush(&world);
-        check_space(&world);
-        world_done(&world);
-}
-
-/* --- damage --- */
-
-static void test_flipped_bytes(void **state)
-{
-        World world;
-        PWrite *write;
-        PSnapshot *snapshot;
-        Extents extents = {0};
-        uint64_t rows;
-        uint8_t bytes[16];
-        world_init(&world, 0);
-        OK(ptree_write_begin(world.tree, &write));
-        for (uint32_t i = 0; i < 150; i++)
-                OK(ptree_write_put(write, 0, shared_key(i, bytes), value_fill(value_bytes, i, i == 70 ? 2000 : 90)));
-        ptree_write_commit(write, ++world.position);
-        world_flush(&world);
-        OK(ptree_pin(world.tree, &snapshot));
-        OK(ptree_check(snapshot, extents_add, &extents, &rows));
-        ptree_unpin(snapshot);
-        extents_add(&extents, world.address.extent);
-        assert_true(extents.count >= 5);
-        world_detach(&world);
-        for (size_t i = 0; i < extents.count; i++) {
-                uint64_t offset = space_extent_offset(world.space, extents.items[i]);
-                uint8_t header[sizeof(PageHeader)];
-                OK(space_read(world.space, extents.items[i], header, sizeof(header)));
-                for (uint32_t at = 0; at < load_u32(header + 16); at++) {
-                        int bit = (int)rnd(8);
-                        char text[512], place[64];
-                        OK(sim_flip_bit(world.sim, "/d/pages", offset + at, bit));
-                        PCacheOptions options = {.space = world.space, .name = "pages"};
-                        OK(pcache_open(&options, &world.cache));
-                        Status st = ptree_open(world.cache, world.address, &world.tree);
-                        if (!st) {
-                                PCursor *cursor;
-                                Bytes key, value;
-                                bool found = true;
-                                OK(ptree_pin(world.tree, &snapshot));
-                                st = ptree_check(snapshot, NULL, NULL, &rows);
-                                assert_int_equal(status_code(st), ERR_CORRUPT);
-                                if (at % 16 == 0) {
-                                        /* The reader who meets it sees it too. */
-                                        st = status_free(st);
-                                        st = ptree_cursor_open(snapshot, 0, all, false, &cursor);
-                                        while (!st && found) {
-                                                arena_reset(&world.hold);
-                                                st = ptree_cursor_next(cursor, &world.hold, &key, &value, &found);
-                                        }
-                                        ptree_cursor_close(cursor);
-                                }
-                                ptree_unpin(snapshot);
-                        }
-                        assert_int_equal(status_code(st), ERR_CORRUPT);
-                        snprintf(place, sizeof(place), "pages, offset %llu:", (unsigned long long)offset);
-                        assert_non_null(strstr(status_text(st, text, sizeof(text)), place));
-                        status_free(st);
-                        world_detach(&world);
-                        OK(sim_flip_bit(world.sim, "/d/pages", offset + at, bit));
-                }
-        }
-        free(extents.items);
-        world_attach(&world, 0);
         check_space(&world);
         world_done(&world);
 }
@@ -887,6 +612,7 @@ static void run_failing(bool memory, size_t budget)
                         OK(ptree_write_put(write, 1, key, value_fill(value_bytes, (uint64_t)i, size)));
                         model_put(&model, &rows, key, (uint64_t)i, size);
                 }
+                OK(ptree_write_prepare(write));
                 ptree_write_commit(write, ++world.position);
                 world_reopen(&world, budget);
                 if (n % 2 == 0) {
@@ -894,6 +620,7 @@ static void run_failing(bool memory, size_t budget)
                         OK(ptree_write_begin(world.tree, &write));
                         OK(ptree_write_put(write, 1, BYTES("a", 1), value_fill(value_bytes, 1, 10)));
                         model_put(&model, &rows, BYTES("a", 1), 1, 10);
+                        OK(ptree_write_prepare(write));
                         ptree_write_commit(write, ++world.position);
                 }
                 Model before = model_copy(&model);
@@ -905,6 +632,8 @@ static void run_failing(bool memory, size_t budget)
                 bool committed = false;
                 if (!st) {
                         st = failing_write(&world, write, &model, &rows);
+                        if (!st)
+                                st = ptree_write_prepare(write);
                         if (st) {
                                 ptree_write_abort(write);
                         } else {
@@ -954,10 +683,10 @@ static void test_failing_files(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_trees),          cmocka_unit_test(test_model),
-                cmocka_unit_test(test_bulk),           cmocka_unit_test(test_dirty_limit),
-                cmocka_unit_test(test_threads),        cmocka_unit_test(test_flipped_bytes),
-                cmocka_unit_test(test_failing_memory), cmocka_unit_test(test_failing_files),
+                cmocka_unit_test(test_trees),         cmocka_unit_test(test_model),
+                cmocka_unit_test(test_bulk),          cmocka_unit_test(test_dirty_limit),
+                cmocka_unit_test(test_threads),       cmocka_unit_test(test_failing_memory),
+                cmocka_unit_test(test_failing_files),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

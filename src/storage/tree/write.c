@@ -7,6 +7,11 @@
 
 /* --- the write --- */
 
+void *ptree_write_ctx(const PWrite *write)
+{
+        return write->tree->options.codec_ctx;
+}
+
 Status ptree_write_begin(PTree *tree, PWrite **ret_write)
 {
         assert(!tree->writing);
@@ -14,13 +19,17 @@ Status ptree_write_begin(PTree *tree, PWrite **ret_write)
         Root *root = root_new(MAX(old->count, 1u));
         if (!root)
                 return status_nomem();
+        /* In this order, which the end of a flush has reversed (README, "Bound frames"). */
+        atomic_store(&tree->begun, old->version + 1);
+        tree->write.stale_until = atomic_load(&tree->bound_until);
         root_copy(root, old);
         root->version = old->version + 1;
+        for (uint32_t i = 0; i < root->count; i++)
+                child_resolve(&root->tops[i].top);
         tree->write.tree = tree;
         tree->write.root = root;
         tree->write.version = root->version;
         tree->write.fresh_mark = tree->fresh.count;
-        tree->write.made_count = 0;
         tree->write.bulk = false;
         /* Now, because a commit cannot fail. */
         Status st = garbage_add(
@@ -40,13 +49,19 @@ void ptree_write_commit(PWrite *write, uint64_t position)
         Root *root = write->root;
         assert(!write->bulk);
         assert(position > root->position || position == 0); /* README, I9 */
+        assert(write->values.count == 0);                   /* ptree_write_prepare */
         root->position = position;
         for (size_t i = write->fresh_mark; i < tree->fresh.count; i++)
                 tree->fresh.items[i].position = position;
         atomic_fetch_add(&tree->garbage_count, tree->fresh.count - write->fresh_mark);
+        /* Before the root: a checkpoint that has this root sees what it replaced (ptree_dead). */
+        atomic_store_explicit(&tree->fresh_committed, tree->fresh.count, memory_order_release);
         const TreeTop *primary = root_top(root, 0);
         atomic_store_explicit(&tree->row_count, primary ? primary->top.rows : 0, memory_order_relaxed);
         atomic_store_explicit(&tree->row_bytes, root->row_bytes, memory_order_relaxed);
+        if (write->batch)
+                space_batch_commit(write->batch, position);
+        values_end(write);
         tree->writing = false;
         atomic_store(&tree->root, root);
 }
@@ -60,26 +75,16 @@ void ptree_write_abort(PWrite *write)
                 dirty_discard(tree->cache, &write->root->tops[i].top, write->version);
         /* What it replaced stays. */
         tree->fresh.count = write->fresh_mark;
-        for (size_t i = 0; i < write->made_count; i++) {
-                node_release(tree->cache, NULL, write->made[i]);
-                status_ignore(space_discard(tree->cache->space, write->made[i]));
+        if (write->batch) {
+                size_t count;
+                const Extent *extents = space_batch_extents(write->batch, &count);
+                for (size_t i = 0; i < count; i++) /* nodes of a bulk */
+                        node_release(tree->cache, NULL, extents[i]);
+                space_batch_abort(write->batch);
         }
+        values_end(write);
         mem_free(write->root);
         tree->writing = false;
-}
-
-Status write_made(PWrite *write, Extent extent)
-{
-        if (write->made_count == write->made_capacity) {
-                size_t capacity = MAX(2 * write->made_capacity, (size_t)16);
-                Extent *made = mem_realloc(write->made, capacity * sizeof(Extent));
-                if (!made)
-                        return status_nomem();
-                write->made = made;
-                write->made_capacity = capacity;
-        }
-        write->made[write->made_count++] = extent;
-        return ST_OK;
 }
 
 Status write_top(PWrite *write, uint32_t id, TreeTop **ret_top)
@@ -110,30 +115,9 @@ Status write_top(PWrite *write, uint32_t id, TreeTop **ret_top)
         return ST_OK;
 }
 
-Status value_store(PWrite *write, Bytes value, LargeRef *ref, uint16_t *ret_code, Bytes *ret_stored)
-{
-        if (value.size <= PAGE_INLINE_BYTES) {
-                *ret_code = (uint16_t)value.size;
-                *ret_stored = value;
-                return ST_OK;
-        }
-        if (value.size > UINT32_MAX - PAGE_MAX_BYTES)
-                return status_new(ERR_LIMIT, "the value has %zu bytes, more than %u", value.size,
-                                  UINT32_MAX - PAGE_MAX_BYTES);
-        TRY(large_write(write->tree->cache, value, write->version, ref));
-        Status st = write_made(write, ref->extent);
-        if (st) {
-                status_ignore(space_discard(write->tree->cache->space, ref->extent));
-                return st;
-        }
-        *ret_code = CODE_LARGE;
-        *ret_stored = BYTES(ref, sizeof(*ref));
-        return ST_OK;
-}
-
 Status ptree_write_get(PWrite *write, uint32_t id, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
 {
-        return top_get(write->tree->cache, root_top(write->root, id), key, hold, ret_value, ret_found);
+        return top_get(write->tree, write, root_top(write->root, id), key, hold, ret_value, ret_found);
 }
 
 /* --- paths --- */
@@ -148,14 +132,15 @@ static bool node_editable(const Child *child, uint64_t version)
 /* The published node at `child` dies with the running write. */
 static Status node_drop(PWrite *write, const Child *child, uint64_t birth)
 {
+        Frame *frame = atomic_load_explicit(&child->frame, memory_order_relaxed);
         uint64_t extent = atomic_load_explicit(&child->extent, memory_order_relaxed);
-        return garbage_add(
-                write->tree,
-                (Garbage){.object = extent ? NULL : atomic_load_explicit(&child->frame, memory_order_relaxed),
-                          .extent = extent,
-                          .birth = birth,
-                          .death = write->version,
-                          .kind = GARBAGE_NODE});
+        if (extent == 0)
+                extent = atomic_load(&frame->extent);
+        return garbage_add(write->tree, (Garbage){.object = extent ? NULL : frame,
+                                                  .extent = extent,
+                                                  .birth = birth,
+                                                  .death = write->version,
+                                                  .kind = GARBAGE_NODE});
 }
 
 /* Puts `page` (which it takes, whatever happens) in the place of the node at `child`, whose page is `old`. */
@@ -168,7 +153,7 @@ static Status child_put(PWrite *write, Child *child, const Page *old, Page *page
         }
         Frame *frame = frame_new(cache, page, write->version);
         if (!frame) {
-                mem_free(page);
+                page_free(cache, page);
                 return status_nomem();
         }
         Status st = node_drop(write, child, old->h.birth);
@@ -180,9 +165,42 @@ static Status child_put(PWrite *write, Child *child, const Page *old, Page *page
         return ST_OK;
 }
 
-static uint32_t page_room(const Page *page)
+/* Children just copied from `source`: what was written since is taken by its extent. */
+static void children_resolve(const PWrite *write, Child *children, unsigned count, const Page *source)
 {
-        return page_live_bytes(page) / 4 + 256;
+        if (source->h.birth <= write->stale_until)
+                for (unsigned i = 0; i < count; i++)
+                        child_resolve(&children[i]);
+}
+
+static uint64_t page_rows(const Page *page)
+{
+        uint64_t rows = page->h.level ? 0 : page->h.count;
+        for (unsigned i = 0; i < page_child_count(page); i++)
+                rows += page->children[i].rows;
+        return rows;
+}
+
+/* What editing takes for granted of a node read from the file: its checksum says only that it is what was written. Its
+ * keys are between the separators beside it in the node above (NULL: it is the top), and it has as many rows as that
+ * says. */
+static Status node_sound(PCache *cache, const Child *child, const Page *page, const Step *above)
+{
+        uint8_t key[PTREE_MAX_KEY_BYTES], separator[PTREE_MAX_KEY_BYTES];
+        if (atomic_load_explicit(&child->extent, memory_order_relaxed) == 0)
+                return ST_OK;
+        bool good = page_rows(page) == child->rows;
+        if (good && above && above->index > 0) {
+                size_t size = page_key(page, 0, key), limit = page_key(above->page, above->index - 1, separator);
+                int c = bytes_compare(BYTES(separator, limit), BYTES(key, size));
+                good = c < 0 || (c == 0 && page->h.level == 0);
+        }
+        if (good && above && above->index < above->page->h.count) {
+                size_t size = page_key(page, page->h.count - 1u, key);
+                size_t limit = page_key(above->page, above->index, separator);
+                good = bytes_compare(BYTES(key, size), BYTES(separator, limit)) < 0;
+        }
+        return good ? ST_OK : node_wrong(cache, child, "it is not what its parent says");
 }
 
 /* Makes the whole path editable. */
@@ -193,9 +211,11 @@ static Status path_edit(PWrite *write, TreeTop *top, Step *steps, unsigned depth
                 step->child = i ? &steps[i - 1].page->children[steps[i - 1].index] : &top->top;
                 if (node_editable(step->child, write->version))
                         continue;
-                Page *copy = page_copy(step->page, page_room(step->page));
+                TRY(node_sound(write->tree->cache, step->child, step->page, i ? &steps[i - 1] : NULL));
+                Page *copy = page_copy(write->tree->cache, step->page, 64);
                 if (!copy)
                         return status_nomem();
+                children_resolve(write, copy->children, page_child_count(copy), step->page);
                 TRY(child_put(write, step->child, step->page, copy));
                 step->page = copy;
         }
@@ -211,6 +231,8 @@ static Status path_find(PCache *cache, TreeTop *top, Bytes key, Step steps[HEIGH
         for (;;) {
                 Page *page;
                 TRY(node_load(cache, child, &page));
+                if (depth && page->h.level + 1u != steps[depth - 1].page->h.level)
+                        return node_wrong(cache, child, "it is at another height than its neighbours");
                 if (depth == HEIGHT_LIMIT - 1)
                         return status_new(ERR_LIMIT, "%s: a tree is more than %u levels high", cache->name, depth);
                 steps[depth++] = (Step){child, page, 0};
@@ -233,6 +255,8 @@ static Status path_seek(PCache *cache, TreeTop *top, uint64_t n, Step steps[HEIG
                 Page *page;
                 unsigned i = 0;
                 TRY(node_load(cache, child, &page));
+                if (depth && page->h.level + 1u != steps[depth - 1].page->h.level)
+                        return node_wrong(cache, child, "it is at another height than its neighbours");
                 if (depth == HEIGHT_LIMIT - 1)
                         return status_new(ERR_LIMIT, "%s: a tree is more than %u levels high", cache->name, depth);
                 if (page->h.level == 0) {
@@ -298,23 +322,15 @@ static Status tree_grow(PWrite *write, TreeTop *top, unsigned level, const Arriv
         child_copy(&children[0], &top->top);
         children[0].rows = top->top.rows - arrival->rows;
         child_set(&children[1], 0, arrival->frame, arrival->rows, 0);
-        Page *page = page_build(level, &entry, children, 1, 256);
+        Page *page = page_build(write->tree->cache, level, &entry, children, 1);
         Frame *frame = page ? frame_new(write->tree->cache, page, write->version) : NULL;
         if (!frame) {
-                mem_free(page);
+                page_free(write->tree->cache, page);
                 arrival_discard(write, arrival);
                 return status_nomem();
         }
         child_set(&top->top, 0, frame, top->top.rows, 0);
         return ST_OK;
-}
-
-static uint64_t page_rows(const Page *page)
-{
-        uint64_t rows = page->h.level ? 0 : page->h.count;
-        for (unsigned i = 0; i < page_child_count(page); i++)
-                rows += page->children[i].rows;
-        return rows;
 }
 
 /* The key that separates the parts of cut entries. */
@@ -329,17 +345,16 @@ static size_t cut_key(unsigned level, const Entry *entries, unsigned cut, uint8_
 }
 
 /* Both parts of entries that do not fit one node; NULL, NULL when out of memory. */
-static bool cut_build(unsigned level, const Entry *entries, const Child *children, unsigned count, unsigned cut,
-                      Page **ret_left, Page **ret_right)
+static bool cut_build(PCache *cache, unsigned level, const Entry *entries, const Child *children, unsigned count,
+                      unsigned cut, Page **ret_left, Page **ret_right)
 {
         unsigned from = cut + (level ? 1 : 0);
-        /* The part that grows next, if the cut says which, gets the room. */
-        *ret_left = page_build(level, entries, children, cut, cut + 1 >= count - 1 ? 0 : 256);
-        *ret_right = page_build(level, entries + from, children + (level ? from : 0), count - from, 512);
+        *ret_left = page_build(cache, level, entries, children, cut);
+        *ret_right = page_build(cache, level, entries + from, children + (level ? from : 0), count - from);
         if (*ret_left && *ret_right)
                 return true;
-        mem_free(*ret_left);
-        mem_free(*ret_right);
+        page_free(cache, *ret_left);
+        page_free(cache, *ret_right);
         return false;
 }
 
@@ -349,7 +364,7 @@ static Status node_put(PWrite *write, TreeTop *top, Step *steps, unsigned i, uns
 static Status node_rebuild(PWrite *write, TreeTop *top, Step *steps, unsigned i, unsigned at, const Arrival *arrival)
 {
         Entry entries[PAGE_MAX_ENTRIES + 1];
-        Child children[PAGE_MAX_BYTES / STORED_CHILD_BYTES + 2];
+        Child children[PAGE_MAX_BYTES / sizeof(Child) + 2];
         uint8_t separator[PTREE_MAX_KEY_BYTES];
         Page *page = steps[i].page;
         unsigned level = page->h.level, n = page->h.count + 1u;
@@ -368,7 +383,7 @@ static Status node_rebuild(PWrite *write, TreeTop *top, Step *steps, unsigned i,
         }
         Frame *frame = atomic_load_explicit(&steps[i].child->frame, memory_order_relaxed);
         if (page_built_bytes(level, entries, n) <= PAGE_MAX_BYTES) {
-                Page *whole = page_build(level, entries, children, n, 512);
+                Page *whole = page_build(write->tree->cache, level, entries, children, n);
                 if (!whole) {
                         arrival_discard(write, arrival);
                         return status_nomem();
@@ -382,11 +397,11 @@ static Status node_rebuild(PWrite *write, TreeTop *top, Step *steps, unsigned i,
         unsigned cut = entries_cut(level, entries, n, wish);
         Page *left = NULL, *right = NULL;
         Frame *beside = NULL;
-        if (cut_build(level, entries, children, n, cut, &left, &right)) {
+        if (cut_build(write->tree->cache, level, entries, children, n, cut, &left, &right)) {
                 beside = frame_new(write->tree->cache, right, write->version);
                 if (!beside) {
-                        mem_free(left);
-                        mem_free(right);
+                        page_free(write->tree->cache, left);
+                        page_free(write->tree->cache, right);
                 }
         }
         if (!beside) {
@@ -416,7 +431,7 @@ static Status node_put(PWrite *write, TreeTop *top, Step *steps, unsigned i, uns
         }
         if (!storable)
                 return node_rebuild(write, top, steps, i, at, arrival);
-        Page *copy = page_copy(page, (uint32_t)need + page_room(page));
+        Page *copy = page_copy(write->tree->cache, page, need);
         if (!copy) {
                 arrival_discard(write, arrival);
                 return status_nomem();
@@ -427,52 +442,35 @@ static Status node_put(PWrite *write, TreeTop *top, Step *steps, unsigned i, uns
         return ST_OK;
 }
 
-/* A row's value goes, with its extent if it has one; its size is taken off. */
-static Status value_drop(PWrite *write, const Page *page, unsigned at)
-{
-        Bytes value;
-        LargeRef ref = {0};
-        uint64_t size = page_value(page, at, &value);
-        if (size == CODE_LARGE) {
-                memcpy(&ref, value.data, sizeof(ref));
-                size = ref.size;
-                TRY(garbage_add(write->tree, (Garbage){.extent = ref.extent,
-                                                       .birth = ref.birth,
-                                                       .death = write->version,
-                                                       .kind = GARBAGE_LARGE}));
-        }
-        write->root->row_bytes -= size;
-        return ST_OK;
-}
-
 Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value)
 {
         PCache *cache = write->tree->cache;
         TreeTop *top;
-        LargeRef ref;
+        uint8_t packed[REF_MAX_BYTES];
         Arrival row = {.key = key};
         assert(!write->bulk);
         if (key.size > PTREE_MAX_KEY_BYTES)
                 return status_new(ERR_LIMIT, "the key has %zu bytes, more than %d", key.size, PTREE_MAX_KEY_BYTES);
-        if (cache->dirty_max_bytes && atomic_load(&cache->dirty_bytes) > cache->dirty_max_bytes)
+        if (cache->dirty_max_bytes && !write->tree->options.unlimited &&
+            atomic_load(&cache->dirty_bytes) > cache->dirty_max_bytes)
                 return status_new(ERR_LIMIT, "%s: more than %zu bytes of changes wait for a checkpoint", cache->name,
                                   cache->dirty_max_bytes);
         TRY(write_top(write, id, &top));
-        TRY(value_store(write, value, &ref, &row.code, &row.value));
+        TRY(value_store(write, value, packed, &row.code, &row.value));
         if (top->top.rows == 0) {
                 Entry entry = {.a = key.data,
                                .a_size = (uint16_t)key.size,
                                .value = row.value.data,
                                .value_size = (uint16_t)row.value.size,
                                .code = row.code};
-                Page *page = page_build(0, &entry, NULL, 1, 512);
+                Page *page = page_build(cache, 0, &entry, NULL, 1);
                 Frame *frame = page ? frame_new(cache, page, write->version) : NULL;
                 if (!frame) {
-                        mem_free(page);
+                        page_free(cache, page);
                         return status_nomem();
                 }
                 child_set(&top->top, 0, frame, 1, 0);
-                write->root->row_bytes += key.size + value.size;
+                write->root->row_bytes += key.size;
                 return ST_OK;
         }
         _cleanup_(section_leavep) Section *section = NULL;
@@ -484,13 +482,12 @@ Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value)
         TRY(path_edit(write, top, steps, depth));
         Page *leaf = steps[depth - 1].page;
         unsigned at = steps[depth - 1].index;
-        write->root->row_bytes += value.size;
         if (equal) {
                 Bytes old;
                 TRY(value_drop(write, leaf, at));
                 page_value(leaf, at, &old);
                 if (old.size == row.value.size) {
-                        /* In its place: an equal size needs no room, and what is large has the same code. */
+                        /* In its place: an equal size needs no room. */
                         uint8_t *to = (uint8_t *)(uintptr_t)old.data;
                         store_u16((uint8_t *)(uintptr_t)page_end(leaf) - page_slots(leaf)[at].offset, row.code);
                         if (old.size)
@@ -512,13 +509,15 @@ static Status node_balance(PWrite *write, TreeTop *top, Step *steps, unsigned i,
 {
         PCache *cache = write->tree->cache;
         Entry entries[2 * PAGE_MAX_ENTRIES + 1];
-        Child children[2 * (PAGE_MAX_BYTES / STORED_CHILD_BYTES)];
+        Child children[2 * (PAGE_MAX_BYTES / sizeof(Child))];
         uint8_t separator[PTREE_MAX_KEY_BYTES];
         Page *parent = steps[i].page, *left, *right, *new_left, *new_right;
         Child *left_child = &parent->children[l], *right_child = &parent->children[l + 1];
         unsigned n = 0, m = 0;
-        TRY(node_load(cache, left_child, &left));
-        TRY(node_load(cache, right_child, &right));
+        TRY(node_down(cache, parent, l, &left));
+        TRY(node_down(cache, parent, l + 1, &right));
+        TRY(node_sound(cache, left_child, left, &(Step){.page = parent, .index = l}));
+        TRY(node_sound(cache, right_child, right, &(Step){.page = parent, .index = l + 1}));
         unsigned level = left->h.level;
         for (unsigned k = 0; k < left->h.count; k++)
                 entries[n++] = page_entry(left, k);
@@ -528,12 +527,15 @@ static Status node_balance(PWrite *write, TreeTop *top, Step *steps, unsigned i,
                 entries[n++] = page_entry(right, k);
         for (unsigned k = 0; k < page_child_count(left); k++)
                 child_copy(&children[m++], &left->children[k]);
+        children_resolve(write, children, m, left);
+        unsigned middle = m;
         for (unsigned k = 0; k < page_child_count(right); k++)
                 child_copy(&children[m++], &right->children[k]);
+        children_resolve(write, children + middle, m - middle, right);
 
         *ret_merged = page_built_bytes(level, entries, n) <= PAGE_MERGE_BYTES;
         if (*ret_merged) {
-                Page *whole = page_build(level, entries, children, n, 256);
+                Page *whole = page_build(cache, level, entries, children, n);
                 if (!whole)
                         return status_nomem();
                 TRY(child_put(write, left_child, left, whole));
@@ -547,13 +549,13 @@ static Status node_balance(PWrite *write, TreeTop *top, Step *steps, unsigned i,
                 return ST_OK;
         }
         unsigned cut = entries_cut(level, entries, n, 0);
-        if (!cut_build(level, entries, children, n, cut, &new_left, &new_right))
+        if (!cut_build(cache, level, entries, children, n, cut, &new_left, &new_right))
                 return status_nomem();
         size_t separator_bytes = cut_key(level, entries, cut, separator);
         uint64_t left_rows = page_rows(new_left), right_rows = page_rows(new_right);
         Status st = child_put(write, left_child, left, new_left);
         if (st) {
-                mem_free(new_right);
+                page_free(cache, new_right);
                 return st;
         }
         TRY(child_put(write, right_child, right, new_right));
