@@ -63,7 +63,7 @@ void command_print_overview(void)
                "  photondb import --table test.users --create u.json   load a file\n"
                "  photondb db list                                     see what is there\n\n"
                "Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 some rows were bad (the others are imported),\n"
-               "4 no connection to the server or login refused, 130 interrupted.\n");
+               "4 no connection to the server or login refused, 5 check: no verdict, 130 interrupted.\n");
 }
 
 static Status run_help(const Invocation *invocation, int *ret_exit)

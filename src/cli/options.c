@@ -108,6 +108,15 @@ static Status parse_choice(const char *what, const Option *option, const char *t
                            option->choices);
 }
 
+static void list_add(OptionList *list, const char *text, Arena *arena)
+{
+        const char **items = arena_array(arena, const char *, list->count + 1);
+        if (list->count)
+                memcpy(items, list->items, list->count * sizeof *items);
+        items[list->count++] = text;
+        list->items = items;
+}
+
 static Status set_value(const Option *option, const char *what, const char *text, Arena *arena, void *values)
 {
         void *field = (char *)values + option->offset;
@@ -117,6 +126,7 @@ static Status set_value(const Option *option, const char *what, const char *text
         case OPTION_NUMBER: return parse_number(what, option, text, field);
         case OPTION_SIZE: return options_size(what, text, field);
         case OPTION_CHOICE: return parse_choice(what, option, text, field);
+        case OPTION_LIST: list_add(field, arena_dup(arena, text, strlen(text)), arena); return ST_OK;
         }
         return ST_OK;
 }

@@ -18,7 +18,13 @@ typedef enum OptionKind {
         OPTION_NUMBER, /* int64_t, within least .. most */
         OPTION_SIZE,   /* uint64_t bytes: 4096, 512MB, 2GiB */
         OPTION_CHOICE, /* int: the place of the word in `choices` */
+        OPTION_LIST,   /* OptionList: each time it is given adds one */
 } OptionKind;
+
+typedef struct OptionList {
+        const char **items;
+        size_t count;
+} OptionList;
 
 typedef struct Option {
         const char *name; /* "data-dir"; NULL ends the table */

@@ -15,6 +15,7 @@ typedef struct Values {
         uint64_t size;
         int kind;
         bool loud;
+        OptionList also;
 } Values;
 static const Option options[] = {
         {"name", OPTION_TEXT, offsetof(Values, name), "NAME", NULL, NULL, 0, 0, ""},
@@ -22,6 +23,7 @@ static const Option options[] = {
         {"size", OPTION_SIZE, offsetof(Values, size), "SIZE", "1MiB", NULL, 0, 0, ""},
         {"kind", OPTION_CHOICE, offsetof(Values, kind), "KIND", "red", "red green blue", 0, 0, ""},
         {"loud", OPTION_FLAG, offsetof(Values, loud), NULL, NULL, NULL, 0, 0, ""},
+        {"also", OPTION_LIST, offsetof(Values, also), "NAME", NULL, NULL, 0, 0, ""},
         {"config", OPTION_TEXT, offsetof(Values, config), "FILE", NULL, NULL, 0, 0, ""},
         {NULL},
 };
@@ -118,6 +120,30 @@ static void check_refused(const char *a, const char *b, const char *message, con
         done(&parsed);
 }
 
+/* Each time adds one; a source that has any hides those behind it, as for every option. */
+static void test_lists(void **state)
+{
+        Parsed parsed;
+        env_pairs[0] = "PHOTONDB_ALSO";
+        env_pairs[1] = "environment";
+        env_pairs[2] = NULL;
+        PARSE(&parsed, "--also", "a", "--also=b", "word", "--also", "c");
+        assert_null(parsed.st);
+        assert_int_equal(parsed.values.also.count, 3);
+        assert_string_equal(parsed.values.also.items[0], "a");
+        assert_string_equal(parsed.values.also.items[1], "b");
+        assert_string_equal(parsed.values.also.items[2], "c");
+        arena_done(&parsed.arena);
+        PARSE(&parsed, "word");
+        assert_int_equal(parsed.values.also.count, 1);
+        assert_string_equal(parsed.values.also.items[0], "environment");
+        arena_done(&parsed.arena);
+        env_pairs[0] = NULL;
+        PARSE(&parsed, "word");
+        assert_int_equal(parsed.values.also.count, 0);
+        arena_done(&parsed.arena);
+}
+
 static void test_refusals(void **state)
 {
         (void)state;
@@ -200,8 +226,8 @@ static void test_nearest(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sources), cmocka_unit_test(test_refusals), cmocka_unit_test(test_files),
-                cmocka_unit_test(test_sizes),   cmocka_unit_test(test_nearest),
+                cmocka_unit_test(test_sources), cmocka_unit_test(test_lists), cmocka_unit_test(test_refusals),
+                cmocka_unit_test(test_files),   cmocka_unit_test(test_sizes), cmocka_unit_test(test_nearest),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

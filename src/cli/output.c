@@ -171,9 +171,14 @@ void progress_update(Progress *progress, uint64_t rows, uint64_t bytes)
                 n += draw_bar(line + n, sizeof line - (size_t)n, part);
         else if (progress->total)
                 n += snprintf(line + n, sizeof line - (size_t)n, " %d %%", (int)(part * 100));
-        n += snprintf(line + n, sizeof line - (size_t)n, "  %s rows  %s  %s rows/s  %s/s", output_count(rows, count),
-                      output_bytes(bytes, size), output_count((uint64_t)((double)rows / seconds), rate),
-                      output_bytes((uint64_t)((double)bytes / seconds), speed));
+        output_bytes(bytes, size);
+        output_bytes((uint64_t)((double)bytes / seconds), speed);
+        if (progress->bytes_only)
+                n += snprintf(line + n, sizeof line - (size_t)n, "  %s  %s/s", size, speed);
+        else
+                n += snprintf(line + n, sizeof line - (size_t)n, "  %s rows  %s  %s rows/s  %s/s",
+                              output_count(rows, count), size, output_count((uint64_t)((double)rows / seconds), rate),
+                              speed);
         if (part > 0.01)
                 snprintf(line + n, sizeof line - (size_t)n, "  %s left",
                          output_duration(seconds / part * (1 - part), left));

@@ -17,6 +17,7 @@ typedef enum ExitStatus {
         EXIT_USAGE = 2,
         EXIT_BAD_ROWS = 3,
         EXIT_NO_SERVER = 4,
+        EXIT_UNCHECKED = 5, /* photondb check: no verdict */
         EXIT_INTERRUPTED = 130,
 } ExitStatus;
 
@@ -42,6 +43,7 @@ typedef struct Progress {
         const char *verb;
         uint64_t total; /* 0 = unknown */
         bool total_is_rows;
+        bool bytes_only; /* set after progress_init: there are no rows to speak of */
         bool terminal, quiet, drawn;
         int64_t start_ns, drawn_ns;
 } Progress;

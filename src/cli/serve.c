@@ -10,9 +10,10 @@
 #include "server/server.h"
 
 typedef struct ServeValues {
-        const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size;
+        const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size,
+                *memory_size, *log_budget, *log_archive;
         int64_t driver_port, http_port, cluster_port, threads;
-        int log_level, log_format;
+        int log_level, log_format, storage;
         bool dev_mode, quiet;
 } ServeValues;
 
@@ -28,7 +29,15 @@ static const Option serve_options[] = {
         {"cluster-port", OPTION_NUMBER, offsetof(ServeValues, cluster_port), "PORT", "29015", NULL, 0, 65535,
          "for other servers; 0: any free port"},
         {"cache-size", OPTION_TEXT, offsetof(ServeValues, cache_size), "SIZE", "auto", NULL, 0, 0,
-         "memory for data, e.g. 512MB or 2GiB; auto: three quarters of the machine's"},
+         "memory for tables in files, e.g. 512MB or 2GiB; auto: half of the machine's"},
+        {"memory-size", OPTION_TEXT, offsetof(ServeValues, memory_size), "SIZE", "auto", NULL, 0, 0,
+         "memory for tables with storage \"memory\"; auto: a quarter of the machine's"},
+        {"storage", OPTION_CHOICE, offsetof(ServeValues, storage), "ENGINE", "btree", "btree slab memory", 0, 0,
+         "where new tables that do not say keep their documents: docs/storage.md"},
+        {"log-budget", OPTION_TEXT, offsetof(ServeValues, log_budget), "SIZE", "256MiB", NULL, 0, 0,
+         "bytes of log that start a checkpoint: the most that a start after a crash replays"},
+        {"log-archive", OPTION_TEXT, offsetof(ServeValues, log_archive), "DIR", NULL, NULL, 0, 0,
+         "keep log files that a checkpoint made superfluous here, to restore any moment from a backup"},
         {"threads", OPTION_NUMBER, offsetof(ServeValues, threads), "N", "0", NULL, 0, 1024,
          "event loops; 0: one for each core"},
         {"dev-mode", OPTION_FLAG, offsetof(ServeValues, dev_mode), NULL, NULL, NULL, 0, 0,
@@ -80,11 +89,15 @@ static void print_ready(const ServeValues *values, const Server *server, double 
 
 static Status run_serve(const Invocation *invocation, int *ret_exit)
 {
+        static const char *const engines[] = {"btree", "slab", "memory"};
         const ServeValues *values = invocation->values;
-        uint64_t cache_bytes = 0;
+        uint64_t cache_bytes = 0, memory_bytes = 0, log_budget_bytes;
         *ret_exit = EXIT_USAGE;
         if (strcmp(values->cache_size, "auto") != 0)
                 TRY(options_size("--cache-size", values->cache_size, &cache_bytes));
+        if (strcmp(values->memory_size, "auto") != 0)
+                TRY(options_size("--memory-size", values->memory_size, &memory_bytes));
+        TRY(options_size("--log-budget", values->log_budget, &log_budget_bytes));
         if (!*values->data_dir)
                 return status_new(ERR_INVALID, "--data-dir: the name is empty");
         *ret_exit = EXIT_DONE;
@@ -94,7 +107,11 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
                                  .http_port = (int)values->http_port,
                                  .cluster_port = (int)values->cluster_port,
                                  .thread_count = (unsigned)values->threads,
+                                 .storage = engines[values->storage],
                                  .cache_bytes = cache_bytes,
+                                 .memory_bytes = memory_bytes,
+                                 .log_budget_bytes = log_budget_bytes,
+                                 .log_archive = values->log_archive,
                                  .dev_mode = values->dev_mode,
                                  .server_name = values->server_name,
                                  .port_file = values->port_file};

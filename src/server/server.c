@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "network/listener.h"
 #include "os/thread.h"
+#include "server/control.h"
 #include "server/http.h"
 #include "server/identity.h"
 #include "server/reql.h"
@@ -50,6 +51,7 @@ struct Server {
         Store *store;
         TableCatalog *catalog;
         StoreWatch *watch;
+        Control *control; /* NULL: it could not be made */
         /* --- what the layers borrow --- */
         HostOps host;
         QueryWorld query_world;
@@ -192,15 +194,14 @@ static void on_checkpoint(void *ctx, Status st)
                 log_warn("server", "%s; it is tried again, and the log is kept until then",
                          status_text(st, text, sizeof(text)));
         else if (!failed && before)
-                log_notice("server", "writing snapshots works again");
+                log_notice("server", "checkpoints work again");
 }
 
-/* Without a --cache-size the documents may take three quarters of what this process may have: writes beyond are
- * refused, which is better than being killed. */
-static size_t default_cache_bytes(void)
+/* What this process may have: the machine's memory, or less in a container. */
+static size_t ram_bytes(void)
 {
         uint64_t total = uv_get_total_memory(), allowed = uv_get_constrained_memory();
-        return (size_t)((allowed && allowed < total ? allowed : total) / 4 * 3);
+        return (size_t)(allowed && allowed < total ? allowed : total);
 }
 
 static Status open_data(Server *server, const ServerOptions *options)
@@ -208,7 +209,12 @@ static Status open_data(Server *server, const ServerOptions *options)
         StoreOptions store = {
                 .os = server->os,
                 .path = options->data_dir,
-                .memory_max_bytes = options->cache_bytes ? options->cache_bytes : default_cache_bytes(),
+                /* A quarter is left for queries and connections. Writes beyond are refused (memory) or wait for the
+                 * disk (files), which is better than being killed. */
+                .memory_max_bytes = options->memory_bytes ? options->memory_bytes : ram_bytes() / 4,
+                .cache_max_bytes = options->cache_bytes ? options->cache_bytes : ram_bytes() / 2,
+                .log_budget_bytes = options->log_budget_bytes,
+                .log_archive = options->log_archive,
                 .checkpoint_done = on_checkpoint,
                 .checkpoint_ctx = server,
                 .background = true,
@@ -223,7 +229,7 @@ static Status open_data(Server *server, const ServerOptions *options)
                 .server_name = server->name,
                 .server_id = server->id,
         };
-        TRY(table_source_open(server->store, &server->host, &server->catalog));
+        TRY(table_source_open(server->store, &server->host, options->storage, &server->catalog));
         server->query_world = (QueryWorld){
                 .source = table_source(server->catalog),
                 .host = &server->host,
@@ -249,6 +255,19 @@ static Status start_serving(Server *server)
         TRY(store_watch(server->store, on_store_event, server, &server->watch));
         TRY(net_listener_start(server->driver, server->loops, server->loop_count, &reql_conn_ops, NULL));
         return net_listener_start(server->http, server->loops, server->loop_count, &http_conn_ops, &server->http_world);
+}
+
+/* Without it everything works but for what is asked over it. */
+static void start_control(Server *server, const char *data_dir)
+{
+        ControlWorld world = {.os = server->os,
+                              .store = server->store,
+                              .catalog = server->catalog,
+                              .server_name = server->name,
+                              .started_ns = server->started_ns};
+        Status st = control_start(&world, data_dir, &server->control);
+        if (st)
+                log_status(LOG_WARN, "server", status_context(st, "no photondb backup or stats of this server"));
 }
 
 /* `path` as directory and name. */
@@ -339,6 +358,10 @@ static Status start(Server *server, const ServerOptions *options)
         TRY(make_loops(server, options->thread_count));
         TRY(open_data(server, options));
         TRY(start_serving(server));
+        start_control(server, options->data_dir);
+        /* Before the port file, which says that all is ready: who reads it may stop us at once. */
+        uv_signal_start(&server->on_int, on_signal, SIGINT);
+        uv_signal_start(&server->on_term, on_signal, SIGTERM);
         return write_port_file(server);
 }
 
@@ -427,6 +450,7 @@ static Status stop_all(Server *server)
         server->stopped = true;
         bool serving = server->loop_count && server->store && server->catalog;
         remove_port_file(server);
+        server->control = control_stop(server->control);
         server->driver = net_listener_close(server->driver);
         server->http = net_listener_close(server->http);
         if (serving)
@@ -449,8 +473,6 @@ static Status stop_all(Server *server)
 Status server_run(Server *server)
 {
         assert(!server->stopped);
-        uv_signal_start(&server->on_int, on_signal, SIGINT);
-        uv_signal_start(&server->on_term, on_signal, SIGTERM);
         uv_run(&server->main, UV_RUN_DEFAULT);
         Status st = stop_all(server);
         uv_signal_stop(&server->on_int);

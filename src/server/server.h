@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/status.h"
 
@@ -15,7 +16,11 @@ typedef struct ServerOptions {
         const char *bind;                         /* address; "all" = 0.0.0.0 and :: */
         int driver_port, http_port, cluster_port; /* 0 = any free port (tests) */
         unsigned thread_count;                    /* event loops; 0 = one per core */
-        size_t cache_bytes;                       /* --cache-size; 0 = share of RAM */
+        const char *storage;                      /* engine of new tables; NULL = "btree" */
+        size_t cache_bytes;                       /* for tables in files; 0 = half of the RAM */
+        size_t memory_bytes;                      /* for tables of the engine `memory`; 0 = a quarter of the RAM */
+        uint64_t log_budget_bytes;                /* 0 = the store's default */
+        const char *log_archive;                  /* directory; NULL = none */
         size_t query_memory_bytes;                /* per query; 0 = default */
         bool dev_mode;
         const char *initial_password; /* of `admin`; NULL: empty (loopback or dev-mode only) */

@@ -121,7 +121,7 @@ static void world_init_password(World *world, const char *password)
         StoreOptions options = {.os = os, .path = "data"};
         OK(store_open(&options, &world->store));
         world->host = (HostOps){host_now, host_mono, host_random, os, "name", "id"};
-        OK(table_source_open(world->store, &world->host, &world->catalog));
+        OK(table_source_open(world->store, &world->host, NULL, &world->catalog));
         world->query = (QueryWorld){table_source(world->catalog), &world->host, 64 << 20};
         world->admin.name = "admin";
         OK(scram_credential(os, BYTES_STR(password), *password ? 16 : 1, &world->admin.credential));

@@ -144,6 +144,7 @@ Status table_ref_new(TableCatalog *catalog, const TableSettings *settings, Store
                 memcpy(table->db_id, settings->database->id, sizeof table->db_id);
         table->store = store;
         table->store_id = settings->store_id;
+        table->engine = settings->engine;
         table->shard_count = settings->shard_count;
         table->ack_single = settings->ack_single;
         *ret_table = table;
@@ -158,6 +159,7 @@ TableSettings table_settings(const TableRef *table)
                                .id = table->info.id,
                                .database = table->database,
                                .store_id = table->store_id,
+                               .engine = table->engine,
                                .shard_count = table->shard_count,
                                .hard = table->info.hard_durability,
                                .ack_single = table->ack_single};
@@ -418,6 +420,24 @@ void table_source_counts(TableCatalog *catalog, size_t *ret_db_count, size_t *re
         names_unlock(catalog, slot);
 }
 
+typedef struct SourceEach {
+        Status (*each)(void *ctx, const TableInfo *info, const char *engine, StoreTable *table);
+        void *ctx;
+} SourceEach;
+
+static Status source_each_table(void *ctx, TableRef *table)
+{
+        const SourceEach *source = ctx;
+        return source->each(source->ctx, &table->info, table->engine, table->store);
+}
+
+Status table_source_each(TableCatalog *catalog,
+                         Status (*each)(void *ctx, const TableInfo *info, const char *engine, StoreTable *table),
+                         void *ctx)
+{
+        return catalog_each_table(catalog, source_each_table, &(SourceEach){each, ctx});
+}
+
 Status uuid_new(TableCatalog *catalog, char *out)
 {
         uint8_t r[16];
@@ -483,9 +503,18 @@ static Database *database_by_id(TableCatalog *catalog, Bytes id)
         return NULL;
 }
 
+const char *engine_named(Bytes name)
+{
+        const EngineOps *ops;
+        for (size_t i = 0; (ops = engine_at(i)); i++)
+                if (bytes_equal(name, BYTES_STR(ops->name)))
+                        return ops->name;
+        return NULL;
+}
+
 static Status load_table(TableCatalog *catalog, Bytes key, Value doc)
 {
-        Bytes db_id, durability, acks;
+        Bytes db_id, durability, acks, engine;
         int64_t store_id, shards;
         TableSettings s = {0};
         TRY(text_of(key, doc, "id", &s.id));
@@ -494,6 +523,7 @@ static Status load_table(TableCatalog *catalog, Bytes key, Value doc)
         TRY(text_of(key, doc, "primary_key", &s.primary_key));
         TRY(text_of(key, doc, "durability", &durability));
         TRY(text_of(key, doc, "write_acks", &acks));
+        TRY(text_of(key, doc, "engine", &engine));
         if (!value_integer(value_get_str(doc, "store_id"), &store_id) ||
             !value_integer(value_get_str(doc, "shards"), &shards))
                 return broken(key, "lacks a number that belongs there");
@@ -505,6 +535,9 @@ static Status load_table(TableCatalog *catalog, Bytes key, Value doc)
         s.shard_count = (unsigned)shards;
         s.hard = bytes_equal(durability, BYTES_STR("hard"));
         s.ack_single = bytes_equal(acks, BYTES_STR("single"));
+        s.engine = engine_named(engine);
+        if (!s.engine)
+                return broken(key, "names a storage engine that this program does not have");
         StoreTable *store = store_table_ref(catalog->store, s.store_id);
         if (!store)
                 return broken(key, "names a table that is not in the store");
@@ -598,13 +631,16 @@ void catalog_forget(TableCatalog *catalog)
 
 /* --- open and close --- */
 
-Status table_source_open(Store *store, const HostOps *host, TableCatalog **ret_catalog)
+Status table_source_open(Store *store, const HostOps *host, const char *engine, TableCatalog **ret_catalog)
 {
         _cleanup_(table_source_closep) TableCatalog *catalog = mem_zalloc(sizeof *catalog);
         if (!catalog)
                 return status_nomem();
         catalog->store = store;
         catalog->host = host;
+        catalog->engine = engine_named(BYTES_STR(engine ? engine : DEFAULT_ENGINE));
+        if (!catalog->engine)
+                return status_new(ERR_INVALID, "there is no storage engine \"%s\"", engine);
         mutex_init(&catalog->ddl_mu);
         mutex_init(&catalog->scratch_mu);
         for (unsigned i = 0; i < NAMES_SLOTS; i++)

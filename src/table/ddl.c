@@ -116,7 +116,7 @@ static Status put_table(TableCatalog *catalog, Commit *commit, const TableSettin
         Field fields[] = {
                 {BYTES_STR("db"), value_string(BYTES(s->database->id, UUID_TEXT_BYTES))},
                 {BYTES_STR("durability"), value_str(s->hard ? "hard" : "soft")},
-                {BYTES_STR("engine"), value_str(TABLE_ENGINE)},
+                {BYTES_STR("engine"), value_str(s->engine)},
                 {BYTES_STR("id"), value_string(s->id)},
                 {BYTES_STR("name"), value_string(s->name)},
                 {BYTES_STR("primary_key"), value_string(s->primary_key)},
@@ -203,7 +203,7 @@ Status ddl_create_catalog(TableCatalog *catalog)
         uint64_t position;
         TRY(uuid_new(catalog, id));
         TRY(commit_begin(catalog->store, &commit));
-        Status st = commit_create_table(commit, CATALOG_TABLE_ID, TABLE_ENGINE, &catalog->documents);
+        Status st = commit_create_table(commit, CATALOG_TABLE_ID, DEFAULT_ENGINE, &catalog->documents);
         if (!st)
                 st = commit_lock(commit, catalog->documents);
         if (!st)
@@ -506,7 +506,7 @@ static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Arena
         if (!st)
                 st = put_meta(catalog, commit, s->store_id + 1);
         if (!st)
-                st = commit_create_table(commit, s->store_id, TABLE_ENGINE, &store);
+                st = commit_create_table(commit, s->store_id, s->engine, &store);
         if (!st)
                 st = table_ref_new(catalog, s, store, &table);
         if (!st) {
@@ -521,6 +521,21 @@ static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Arena
         TRY(publish_table(catalog, commit, table, NULL, ret_position));
         catalog->next_store_id++;
         return ST_OK;
+}
+
+static Status no_engine(Bytes name)
+{
+        char choices[256];
+        const EngineOps *ops;
+        size_t used = 0;
+        for (size_t i = 0; (ops = engine_at(i)) && used < sizeof choices; i++)
+                used += (size_t)snprintf(choices + used, sizeof choices - used, "%s\"%s\"",
+                                         i == 0             ? ""
+                                         : engine_at(i + 1) ? ", "
+                                                            : " and ",
+                                         ops->name);
+        return status_new(ERR_LOGIC, "Storage option `%.*s` unrecognized (options are %s).", (int)name.size,
+                          (const char *)name.data, choices);
 }
 
 Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *arena, Value *ret_result,
@@ -545,6 +560,10 @@ Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *a
         if (shards > MAX_SHARDS)
                 return status_new(ERR_OP_FAILED, "Maximum number of shards is %d.", MAX_SHARDS);
         s.shard_count = (unsigned)shards;
+        v = has_options ? value_get_str(options, "storage") : value_none();
+        s.engine = value_is(v, V_STRING) ? engine_named(value_bytes(v)) : catalog->engine;
+        if (!s.engine)
+                return no_engine(value_bytes(v));
         mutex_lock(&catalog->ddl_mu);
         Status st = table_create_locked(catalog, &s, arena, ret_result, ret_position);
         mutex_unlock(&catalog->ddl_mu);
@@ -656,7 +675,14 @@ static Status check_config_row(TableCatalog *catalog, Value old_row, Value row, 
         for (size_t i = 0; i < value_count(row); i++) {
                 Bytes key;
                 bool known = false;
-                value_field_at(row, i, &key);
+                Value field = value_field_at(row, i, &key);
+                if (bytes_equal(key, BYTES_STR("storage"))) {
+                        if (!value_equal(field, value_get_str(old_row, "storage")))
+                                return status_new(ERR_OP_FAILED,
+                                                  "It's illegal to change a table's storage: create a table with the "
+                                                  "storage you want and insert the documents of this one.");
+                        continue;
+                }
                 for (size_t k = 0; k < ELEMENTS(config_fields); k++)
                         known |= bytes_equal(key, BYTES_STR(config_fields[k]));
                 if (!known)

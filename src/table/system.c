@@ -68,7 +68,7 @@ Value system_table_config_row(const TableRef *table, bool uuids, Arena *arena)
         object_add_str(&shard, "nonvoting_replicas", value_array(NULL, 0));
         object_add_str(&shard, "primary_replica", server_of(table->catalog, uuids));
         object_add_str(&shard, "replicas", one_server(arena, table->catalog, uuids));
-        object_init(&row, arena, 9);
+        object_init(&row, arena, 10);
         object_add_str(&row, "db", text(arena, uuids ? BYTES(table->db_id, UUID_TEXT_BYTES) : table->info.db));
         object_add_str(&row, "durability", value_str(table->info.hard_durability ? "hard" : "soft"));
         object_add_str(&row, "id", text(arena, table->info.id));
@@ -76,6 +76,9 @@ Value system_table_config_row(const TableRef *table, bool uuids, Arena *arena)
         object_add_str(&row, "name", text(arena, table->info.name));
         object_add_str(&row, "primary_key", text(arena, table->info.primary_key));
         object_add_str(&row, "shards", repeated(arena, object_take(&shard), table->shard_count));
+        /* Ours; RethinkDB's applications see RethinkDB's fields unless somebody chose. */
+        if (strcmp(table->engine, DEFAULT_ENGINE) != 0)
+                object_add_str(&row, "storage", value_str(table->engine));
         object_add_str(&row, "write_acks", value_str(table->ack_single ? "single" : "majority"));
         object_add_str(&row, "write_hook", value_null());
         return object_take(&row);

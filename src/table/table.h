@@ -12,9 +12,9 @@
 typedef struct TableCatalog TableCatalog;
 
 /* Reads the catalog of `store`; an empty store gets one, with the database `test`. `store` and `host` are borrowed and
- * must outlive the catalog. ERR_CORRUPT if the catalog does not fit the tables in the store, and the store's own
- * errors. */
-MUST_USE Status table_source_open(Store *store, const HostOps *host, TableCatalog **ret_catalog);
+ * must outlive the catalog. `engine`: of new tables that do not name one; NULL: "btree". ERR_INVALID: there is none.
+ * ERR_CORRUPT if the catalog does not fit the tables in the store, and the store's own errors. */
+MUST_USE Status table_source_open(Store *store, const HostOps *host, const char *engine, TableCatalog **ret_catalog);
 /* No TableRef, view or scan may be in use. NULL is fine; returns NULL. */
 TableCatalog *table_source_close(TableCatalog *catalog);
 static inline void table_source_closep(TableCatalog **catalog)
@@ -26,5 +26,10 @@ const TableSource *table_source(const TableCatalog *catalog);
 
 /* Databases, and tables in all of them, the system's own not counted. */
 void table_source_counts(TableCatalog *catalog, size_t *ret_db_count, size_t *ret_table_count);
+/* Calls `each` for every ordinary table, in order of name, with its store table; ends at the first error. */
+MUST_USE Status table_source_each(TableCatalog *catalog,
+                                  Status (*each)(void *ctx, const TableInfo *info, const char *engine,
+                                                 StoreTable *table),
+                                  void *ctx);
 
 #endif

@@ -328,6 +328,52 @@ static void test_configure(void **state)
         world_done(&w);
 }
 
+/* Every engine by name; the rows and the choice survive; the choice is shown where it is not the default's. */
+static void test_storage(void **state)
+{
+        World w;
+        Value v;
+        const EngineOps *ops;
+        char options[64];
+        world_init(&w, 11);
+        world_open(&w);
+        for (size_t i = 0; (ops = engine_at(i)); i++) {
+                snprintf(options, sizeof options, "{\"storage\":\"%s\"}", ops->name);
+                ok(create(&w, "test", ops->name, options, &v));
+                TableRef *table = find(&w, "test", ops->name);
+                put(&w, table, value_number(1), json(&w, "{\"id\":1,\"x\":[true]}"));
+                w.source->table_unref(table);
+        }
+        refused(create(&w, "test", "t", "{\"storage\":\"cloud\"}", &v), ERR_LOGIC,
+                "Storage option `cloud` unrecognized (options are \"btree\", \"slab\" and \"memory\").");
+        for (int pass = 0; pass < 2; pass++) {
+                for (size_t i = 0; (ops = engine_at(i)); i++) {
+                        TableRef *table = find(&w, "test", ops->name);
+                        assert_string_equal(table->engine, ops->name);
+                        assert_string_equal(text_of_value(&w, get(&w, table, value_number(1))),
+                                            "{\"id\":1,\"x\":[true]}");
+                        ok(w.source->config(w.catalog, BYTES_STR("test"), BYTES_STR(ops->name), &w.arena, &v));
+                        Value shown = value_get_str(v, "storage");
+                        if (strcmp(ops->name, DEFAULT_ENGINE) == 0)
+                                assert_true(value_is(shown, V_NONE));
+                        else
+                                assert_true(value_bytes_are(shown, ops->name));
+                        Value id = id_of(&w, "test", ops->name);
+                        assert_int_equal(
+                                configure(&w, "table_config", id, "durability", value_str(pass ? "hard" : "soft"))
+                                        .effect,
+                                ROW_REPLACED);
+                        check_refused_row(configure(&w, "table_config", id, "storage", value_str("cloud")),
+                                          "It's illegal to change a table's storage: create a table with the storage "
+                                          "you want and insert the documents of this one.");
+                        w.source->table_unref(table);
+                }
+                world_close(&w);
+                world_open(&w);
+        }
+        world_done(&w);
+}
+
 static void test_system_rows(void **state)
 {
         World w;
@@ -615,6 +661,7 @@ int main(void)
                 cmocka_unit_test(test_reopen),
                 cmocka_unit_test(test_dropped_while_used),
                 cmocka_unit_test(test_configure),
+                cmocka_unit_test(test_storage),
                 cmocka_unit_test(test_system_rows),
                 cmocka_unit_test(test_power_loss_while_creating),
                 cmocka_unit_test(test_power_loss_at_every_call),

@@ -17,7 +17,7 @@
 #define CATALOG_TABLE_ID 1  /* the store's table that holds the catalog */
 #define FIRST_TABLE_ID   16 /* ids below are ours */
 #define CATALOG_FORMAT   1
-#define TABLE_ENGINE     "memory"
+#define DEFAULT_ENGINE   "btree"
 #define NAMES_SLOTS      16
 #define MAX_SHARDS       32
 
@@ -49,6 +49,7 @@ struct TableRef {
         char db_id[UUID_TEXT_BYTES + 1];
         StoreTable *store; /* NULL for a system table */
         uint64_t store_id;
+        const char *engine; /* static; ordinary tables */
         unsigned shard_count;
         bool ack_single; /* write_acks: "single" */
         SystemTableKind system;
@@ -72,6 +73,7 @@ struct TableCatalog {
         const HostOps *host;
         TableSource source;
         StoreTable *documents; /* table 1 */
+        const char *engine;    /* static; of new tables that do not say */
 
         Mutex ddl_mu;           /* order: before every store lock and before the slots */
         uint64_t next_store_id; /* GUARDED_BY(ddl_mu) */
@@ -113,12 +115,14 @@ typedef struct TableSettings {
         Bytes db, name, primary_key, id;
         Database *database;
         uint64_t store_id;
+        const char *engine; /* static */
         unsigned shard_count;
         bool hard, ack_single;
 } TableSettings;
 Status table_ref_new(TableCatalog *catalog, const TableSettings *settings, StoreTable *store,
                      TableRef **ret_table) MUST_USE;
 TableSettings table_settings(const TableRef *table);
+const char *engine_named(Bytes name); /* the static name; NULL if there is no such engine */
 Status names_put_table(TableCatalog *catalog, TableRef *table) MUST_USE; /* all slots locked; takes the reference */
 void names_remove_table(TableCatalog *catalog, Bytes db, Bytes name); /* all slots locked; drops the map's reference */
 Database *database_free(Database *database);

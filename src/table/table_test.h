@@ -63,7 +63,7 @@ static inline Status world_try_open(World *w)
 {
         StoreOptions options = {.os = sim_os(w->sim), .path = "data", .background = w->background};
         TRY(store_open(&options, &w->store));
-        Status st = table_source_open(w->store, &w->host, &w->catalog);
+        Status st = table_source_open(w->store, &w->host, NULL, &w->catalog);
         if (st) {
                 status_ignore(store_close(take(w->store)));
                 return st;
