@@ -10,7 +10,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from photon import Server, cli  # noqa: E402
 
-COMMANDS = ["serve", "import", "export", "version", "help"] + [
+COMMANDS = ["serve", "import", "export", "backup", "restore", "stats", "check", "dump-page", "dump-log", "version", "help"] + [
     "%s %s" % (family, verb) for family in ("db", "table") for verb in ("create", "drop", "list", "info")]
 
 
@@ -35,7 +35,7 @@ class Help(unittest.TestCase):
 
     def test_serve_lists_all_options(self):
         text = cli("serve", "--help").stdout
-        for name in ("data-dir", "bind", "driver-port", "http-port", "cluster-port", "cache-size", "log-level",
+        for name in ("data-dir", "bind", "driver-port", "http-port", "cluster-port", "cache-size", "memory-size", "storage", "log-budget", "log-archive", "log-level",
                      "log-format", "dev-mode", "config"):
             self.assertIn("--" + name, text)
 

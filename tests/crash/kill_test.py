@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 at random, while 32 connections write with hard durability: what was acknowledged is there, nothing is half there.
 
-    PHOTONDB=build/dev/photondb tests/crash/kill_test.py [--seed N] [--kills 30] [--connections 32]
+    PHOTONDB=build/dev/photondb tests/crash/kill_test.py [--seed N] [--kills 30] [--connections 32] [--storage btree,slab]
 
 Each connection writes what nobody else writes, so that it knows what must be there:
   inserts      one document with a checksum over its payload, under a key (connection, number)
@@ -11,20 +11,22 @@ Each connection writes what nobody else writes, so that it knows what must be th
   replaces     the whole document, with a checksum
   deletes      of earlier inserts
 After each restart the whole state is read and compared with what was acknowledged. A write without an answer may be there or
-not, but whole. The seed decides when to kill and what is written; the machine decides the rest.
+not, but whole. The log's budget is small, so that many kills hit a checkpoint; `photondb check` looks at some of the directories
+before the restart. --storage: the engines of the two tables. The seed decides when to kill and what is written; the machine decides the rest.
 """
 
 import argparse
 import json
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from photon import Client, Closed, QueryError, Server, datum, table  # noqa: E402
+from photon import BINARY, Client, Closed, QueryError, Server, datum, table  # noqa: E402
 
 ROWS, COUNTERS = table("crash", "rows"), table("crash", "counters")
 ROW = [10, [1]]
@@ -44,7 +46,7 @@ def increment(key):
 
 
 def document(key, random_, **more):
-    payload = "".join(random_.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(random_.choice((5, 50, 500))))
+    payload = "".join(random_.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(random_.choice((5, 50, 500) if random_.random() < 0.95 else (5000, 50000))))
     return dict(id=key, payload=payload, crc=zlib.crc32(payload.encode()), **more)
 
 
@@ -152,6 +154,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(os.environ.get("CRASH_SEED", "0")) or random.randrange(1, 1 << 31))
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--storage", default="btree,slab", help="the engines of the tables rows and counters")
     parser.add_argument("--seconds", type=float, default=80, help="fewer kills if this is over before")
     options = parser.parse_args()
     print("seed %d" % options.seed, flush=True)
@@ -159,13 +162,13 @@ def main():
     began = time.monotonic()
     models = [{"rows": {}, "next": 0, "counter": 0, "counter_unsure": False, "unsure": [], "acknowledged": 0}
               for _ in range(options.connections)]
-    server = Server()
+    server = Server("--log-budget", "2MiB", "--cache-size", "32MiB")
     kills, slowest = 0, 0.0
     try:
         with Client(server.port) as client:
             client.run([57, ["crash"]])
-            for name in ("rows", "counters"):
-                client.run([60, [[14, ["crash"]], name]])
+            for name, engine in zip(("rows", "counters"), options.storage.split(",")):
+                client.run([60, [[14, ["crash"]], name], {"storage": engine}])
             client.run(insert(COUNTERS, [{"id": i, "n": 0, "history": []} for i in range(options.connections)]))
         while kills < options.kills:
             stop = threading.Event()
@@ -181,6 +184,9 @@ def main():
                 if writer.failure:
                     raise writer.failure
             kills += 1
+            if kills % 5 == 1:
+                checked = subprocess.run([BINARY, "check", "--data-dir", server.data], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                assert checked.returncode == 0, "photondb check after kill %d:\n%s" % (kills, checked.stdout[-3000:])
             at = time.monotonic()
             server.start()
             slowest = max(slowest, time.monotonic() - at)
