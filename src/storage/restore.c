@@ -385,7 +385,7 @@ Status store_restore(const StoreRestore *request, StoreBackupResult *ret_result)
 {
         _cleanup_(restore_done) Restore restore = {.request = request};
         Target target;
-        bool logs;
+        bool logs = false;
         TRY(read_backup(&restore));
         TRY(check_moment(&restore, &logs));
         if (logs)
