@@ -29,5 +29,5 @@ foreach(source ${fuzzers})
 endforeach()
 
 # The unit tests that use threads, once more under ThreadSanitizer.
-photon_gate(tsan/unit COMMAND ctest --test-dir ${CMAKE_SOURCE_DIR}/build/tsan -L unit --output-on-failure --no-tests=error
-            -E "_sweep_test$" TIMEOUT 900)
+photon_gate(tsan/unit COMMAND ctest --test-dir ${CMAKE_SOURCE_DIR}/build/tsan -L threads --output-on-failure --no-tests=error
+            TIMEOUT 1800)
