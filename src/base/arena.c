@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -89,7 +90,8 @@ void arena_done(Arena *arena)
         }
         free_chunk(arena, arena->spare);
         assert(arena->total_bytes == 0);
-        *arena = (Arena){.max_bytes = arena->max_bytes, .oom = arena->oom, .oom_ctx = arena->oom_ctx};
+        *arena = (Arena){
+                .max_bytes = arena->max_bytes, .oom = arena->oom, .oom_ctx = arena->oom_ctx, .stop = arena->stop};
 }
 
 /* The kept chunk becomes the spare, not the current one: marks never point into it and a budget can have it back. */
@@ -190,6 +192,9 @@ static void *alloc_slow(Arena *arena, size_t bytes, bool *ret_over_budget)
 void *arena_alloc_slow(Arena *arena, size_t bytes, bool may_fail)
 {
         bool over_budget = false;
+        if (!may_fail && arena->stop && atomic_load_explicit((const atomic_bool *)arena->stop, memory_order_relaxed) &&
+            arena->oom)
+                arena->oom(arena->oom_ctx, false);
         void *p = alloc_slow(arena, bytes, &over_budget);
         if (p || may_fail)
                 return p;
@@ -237,6 +242,14 @@ char *arena_printf(Arena *arena, const char *format, ...)
         char *text = arena_vprintf(arena, format, args);
         va_end(args);
         return text;
+}
+
+bool arena_contains(const Arena *arena, const void *p)
+{
+        for (const ArenaChunk *chunk = arena->chunk; chunk; chunk = chunk->prev)
+                if ((const char *)p >= (const char *)chunk && (const char *)p < (const char *)chunk + chunk->bytes)
+                        return true;
+        return false;
 }
 
 ArenaMark arena_mark(Arena *arena)

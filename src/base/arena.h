@@ -3,6 +3,7 @@
  * arena_alloc() never returns NULL: when the heap or the arena's budget is exhausted it calls the arena's oom handler,
  * which must not return (the query layer longjmps to its boundary; see query/README.md). Without a handler it aborts.
  * Zero bytes give a valid pointer.
+ * Who fills memory for long in one go can be stopped the same way from another thread: see `stop`.
  * Code that holds locks, heap objects or C++ frames uses arena_try_alloc() instead, which returns NULL.
  * Threads: an arena belongs to one thread at a time. Everything is aligned to 8 bytes. */
 #ifndef BASE_ARENA_H
@@ -41,6 +42,8 @@ typedef struct Arena {
         size_t max_bytes;   /* budget; 0 = none */
         void (*oom)(void *ctx, bool over_budget);
         void *oom_ctx;
+        const void *stop; /* a const atomic_bool *, looked at with each new chunk: when it is set, the oom handler is
+                             called; NULL: none. (C++ includes this header and has another atomic_bool.) */
 } Arena;
 typedef struct ArenaMark {
         ArenaChunk *chunk;
@@ -91,6 +94,8 @@ char *arena_vprintf(Arena *arena, const char *format, va_list args);
 #define arena_new(arena, Type)          ((Type *)arena_zalloc((arena), sizeof(Type)))
 #define arena_array(arena, Type, count) ((Type *)arena_alloc_array((arena), (count), sizeof(Type)))
 
+/* Was `p` allocated from it, and is it not forgotten with its chunk? */
+bool arena_contains(const Arena *arena, const void *p);
 /* Stack discipline: what was allocated after the mark is forgotten. */
 ArenaMark arena_mark(Arena *arena);
 void arena_rewind(Arena *arena, ArenaMark mark);

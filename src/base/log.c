@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
+
+#include "base/mem.h"
 
 enum { MAX_LINE_BYTES = 4096 };
 
@@ -164,17 +167,127 @@ static void write_line(const char *text, size_t size)
         }
 }
 
+/* --- the last entries ---
+ *
+ *   ring: | head | message | head | message |  ...  free  ... |      entries in order, wrapped round byte by byte
+ *         ^ first                           ^ first + used
+ * Under a spin lock, which is held for copying a line: base/ knows no other, and a log line is rare. */
+typedef struct RecentHead {
+        int64_t time_us;
+        uint32_t size; /* of the message */
+        uint8_t level;
+} RecentHead;
+
+static char recent_ring[LOG_RECENT_BYTES];
+static size_t recent_first, recent_used, recent_count;
+static int64_t recent_time_us;
+static atomic_flag recent_lock = ATOMIC_FLAG_INIT;
+
+static void recent_acquire(void)
+{
+        while (atomic_flag_test_and_set_explicit(&recent_lock, memory_order_acquire))
+                sched_yield();
+}
+
+static void recent_release(void)
+{
+        atomic_flag_clear_explicit(&recent_lock, memory_order_release);
+}
+
+static void ring_put(const void *bytes, size_t size)
+{
+        for (size_t i = 0; i < size; i++)
+                recent_ring[(recent_first + recent_used + i) % LOG_RECENT_BYTES] = ((const char *)bytes)[i];
+        recent_used += size;
+}
+
+static void ring_copy(size_t at, void *out, size_t size)
+{
+        for (size_t i = 0; i < size; i++)
+                ((char *)out)[i] = recent_ring[(recent_first + at + i) % LOG_RECENT_BYTES];
+}
+
+static void ring_drop_first(void)
+{
+        RecentHead head;
+        ring_copy(0, &head, sizeof head);
+        recent_first = (recent_first + sizeof head + head.size) % LOG_RECENT_BYTES;
+        recent_used -= sizeof head + head.size;
+        recent_count--;
+}
+
+static void recent_add(LogLevel level, int64_t time_us, const char *message, const char *hint)
+{
+        Line line;
+        RecentHead head;
+        line.size = 0;
+        line.cut = false;
+        line_add_escaped(&line, message, LOG_TEXT);
+        if (hint) {
+                line_add_str(&line, " (");
+                line_add_escaped(&line, hint, LOG_TEXT);
+                line_add_str(&line, ")");
+        }
+        if (line.cut) {
+                memcpy(line.text + line.size, "...", 3);
+                line.size += 3;
+        }
+        memset(&head, 0, sizeof head);
+        head.size = (uint32_t)line.size;
+        head.level = (uint8_t)level;
+        recent_acquire();
+        recent_time_us = head.time_us = time_us > recent_time_us ? time_us : recent_time_us + 1;
+        while (recent_count == LOG_RECENT_MAX || recent_used + sizeof head + line.size > LOG_RECENT_BYTES)
+                ring_drop_first();
+        ring_put(&head, sizeof head);
+        ring_put(line.text, line.size);
+        recent_count++;
+        recent_release();
+}
+
+Status log_each_recent(Status (*each)(void *ctx, const LogEntry *entry), void *ctx)
+{
+        char *copy = mem_alloc(LOG_RECENT_BYTES);
+        if (!copy)
+                return status_nomem();
+        recent_acquire();
+        size_t used = recent_used;
+        ring_copy(0, copy, used);
+        recent_release();
+        Status st = ST_OK;
+        for (size_t at = 0; !st && at < used;) {
+                RecentHead head;
+                memcpy(&head, copy + at, sizeof head);
+                LogEntry entry = {.time_us = head.time_us,
+                                  .level = (LogLevel)head.level,
+                                  .message = BYTES(copy + at + sizeof head, head.size)};
+                st = each(ctx, &entry);
+                at += sizeof head + head.size;
+        }
+        mem_free(copy);
+        return st;
+}
+
+void log_time_text(int64_t us, char out[LOG_TIME_BYTES])
+{
+        format_time(us, out, LOG_TIME_BYTES);
+}
+
+/* --- lines --- */
+
 static void emit(LogLevel level, const char *module, const char *message, const char *hint)
 {
         int saved_errno = errno;
         LogFormat format = (LogFormat)atomic_load(&line_format);
         int64_t (*now_us)(void) = atomic_load(&clock_us);
-        char time[96] = "";
+        char time[LOG_TIME_BYTES] = "";
         Line line;
         line.size = 0;
         line.cut = false;
+        int64_t now = now_us ? now_us() : 0;
+        recent_add(level, now, message, hint);
         if (now_us)
-                format_time(now_us(), time, sizeof time);
+                format_time(now, time, sizeof time);
         if (format == LOG_JSON) {
                 line_add_str(&line, "{");
                 if (now_us) {

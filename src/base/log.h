@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/status.h"
 
 typedef enum LogLevel { LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARN, LOG_ERROR, LOG_OFF } LogLevel;
@@ -25,6 +26,20 @@ int log_enabled(LogLevel level);
 void log_write(LogLevel level, const char *module, const char *format, ...) PRINTF_LIKE(3, 4);
 /* Logs `st` with its contexts and hint, and frees it. */
 void log_status(LogLevel level, const char *module, Status st);
+
+/* --- the last entries, kept in memory: at most LOG_RECENT_MAX of them in LOG_RECENT_BYTES, the oldest go first --- */
+#define LOG_RECENT_MAX   1000
+#define LOG_RECENT_BYTES (256 << 10)
+typedef struct LogEntry { /* valid during the call */
+        int64_t time_us;  /* no two are the same; 0-based without a clock */
+        LogLevel level;
+        Bytes message; /* valid UTF-8, control characters escaped; cut like a line */
+} LogEntry;
+/* Calls `each` for copies of them, oldest first; ends at the first error. ERR_NOMEM. `each` may log. */
+MUST_USE Status log_each_recent(Status (*each)(void *ctx, const LogEntry *entry), void *ctx);
+#define LOG_TIME_BYTES 96
+/* "2026-11-21T07:41:26.123456Z" */
+void log_time_text(int64_t us, char out[LOG_TIME_BYTES]);
 
 #define log_debug(module, ...)                                                                                         \
         do {                                                                                                           \

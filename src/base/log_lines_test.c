@@ -1,6 +1,7 @@
 /* log_lines_test.c - of log.c (its own name: another folder has a log too). Lines are read back from a pipe. */
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -163,6 +164,73 @@ static void test_threads(void **state)
         assert_int_equal(lines, 400);
 }
 
+/* --- the last entries --- */
+
+typedef struct Recent {
+        size_t count, bytes;
+        int64_t last_us;
+        char first[64], last[64];
+        LogLevel level;
+} Recent;
+
+static Status note_entry(void *ctx, const LogEntry *entry)
+{
+        Recent *r = ctx;
+        char *text = r->count ? r->last : r->first;
+        snprintf(text, 64, "%.*s", (int)entry->message.size, (const char *)entry->message.data);
+        assert_true(r->count == 0 || entry->time_us > r->last_us);
+        r->last_us = entry->time_us;
+        r->level = entry->level;
+        r->count++;
+        r->bytes += entry->message.size;
+        return ST_OK;
+}
+
+static Status stop_at_once(void *ctx, const LogEntry *entry)
+{
+        ++*(int *)ctx;
+        return status_new(ERR_LOGIC, "enough");
+}
+
+static Recent recent(void)
+{
+        Recent r = {0};
+        assert_null(log_each_recent(note_entry, &r));
+        return r;
+}
+
+static void test_recent(void **state)
+{
+        char big[3001];
+        int null_fd = open("/dev/null", O_WRONLY), calls = 0;
+        log_configure(LOG_INFO, LOG_JSON, null_fd);
+        for (int i = 0; i < LOG_RECENT_MAX + 5; i++)
+                log_info("x", "entry %d \"\n", i);
+        log_debug("x", "not logged");
+        Recent r = recent();
+        assert_int_equal(r.count, LOG_RECENT_MAX);
+        assert_string_equal(r.first, "entry 5 \"\\n");
+        assert_string_equal(r.last, "entry 1004 \"\\n");
+        log_status(LOG_ERROR, "x", status_hint(status_new(ERR_BUSY, "fact"), "advice"));
+        r = recent();
+        assert_string_equal(r.last, "fact (advice)");
+        assert_int_equal(r.level, LOG_ERROR);
+        /* Long ones push out more, and the bytes are bounded, wrapped round or not. */
+        memset(big, 'a', sizeof big - 1);
+        big[sizeof big - 1] = 0;
+        for (int i = 0; i < 300; i++) {
+                log_info("x", "%s", big);
+                r = recent();
+                assert_true(r.bytes <= LOG_RECENT_BYTES && r.count <= LOG_RECENT_MAX);
+        }
+        assert_in_range(r.count, 80, 90);
+        Status st = log_each_recent(stop_at_once, &calls);
+        assert_int_equal(status_code(st), ERR_LOGIC);
+        status_ignore(st);
+        assert_int_equal(calls, 1);
+        close(null_fd);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -171,6 +239,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_long, open_pipe, close_pipe),
                 cmocka_unit_test_setup_teardown(test_levels, open_pipe, close_pipe),
                 cmocka_unit_test_setup_teardown(test_threads, open_pipe, close_pipe),
+                cmocka_unit_test_setup_teardown(test_recent, open_pipe, close_pipe),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 // double_bridge.cc - see double_bridge.h.
 #include <double-conversion/double-conversion.h>
+#include <rapidjson/internal/dtoa.h>
 
 #include <limits>
 
@@ -7,17 +8,15 @@ extern "C" {
 #include "bridge/double_bridge.h"
 }
 
-using double_conversion::DoubleToStringConverter;
 using double_conversion::StringToDoubleConverter;
 
 extern "C" {
 
-int double_shortest(double d, char digits[DOUBLE_DIGITS_MAX], int *ret_point)
+int double_digits(double d, char digits[DOUBLE_DIGITS_MAX], int *ret_point)
 {
-        bool negative;
-        int length;
-        DoubleToStringConverter::DoubleToAscii(d, DoubleToStringConverter::SHORTEST, 0, digits, DOUBLE_DIGITS_MAX,
-                                               &negative, &length, ret_point);
+        int length, exponent;
+        rapidjson::internal::Grisu2(d < 0 ? -d : d, digits, &length, &exponent);
+        *ret_point = length + exponent;
         return length;
 }
 

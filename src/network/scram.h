@@ -4,6 +4,7 @@
 #define NETWORK_SCRAM_H
 
 #include "base/bytes.h"
+#include "base/credential.h"
 #include "os/os.h"
 
 #define SCRAM_ITERATIONS        4096     /* as RethinkDB: what a password costs to guess */
@@ -12,11 +13,6 @@
 #define SCRAM_MESSAGE_MAX_BYTES 4096
 
 /* What a server keeps of a password. */
-typedef struct ScramCredential {
-        uint8_t salt[16];
-        uint32_t iterations;
-        uint8_t stored_key[32], server_key[32];
-} ScramCredential;
 MUST_USE Status scram_credential(Os *os, Bytes password, uint32_t iterations, ScramCredential *ret_credential);
 
 /* --- server --- */

@@ -82,7 +82,9 @@ Status thread_start(Thread *thread, const char *name, void (*main)(void *arg), v
         size_t size = MIN(strlen(name), sizeof thread->name - 1);
         memcpy(thread->name, name, size);
         thread->name[size] = '\0';
-        int rc = uv_thread_create(&thread->uv, run_thread, thread);
+        /* Said, because the system's limit may be small, and query evaluation counts on it. */
+        uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = THREAD_STACK_BYTES};
+        int rc = uv_thread_create_ex(&thread->uv, &options, run_thread, thread);
         return rc == 0 ? ST_OK : status_new(ERR_LIMIT, "cannot start thread %s: %s", thread->name, uv_strerror(rc));
 }
 

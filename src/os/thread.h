@@ -34,6 +34,8 @@ void cond_wait(Cond *cond, Mutex *mu) REQUIRES(mu);
 bool cond_wait_for(Cond *cond, Mutex *mu, uint64_t timeout_ns) REQUIRES(mu);
 void cond_signal(Cond *cond);
 void cond_broadcast(Cond *cond);
+/* What the stack of a started thread holds at least. */
+#define THREAD_STACK_BYTES ((size_t)8 << 20)
 /* `thread` must stay where it is until thread_join. `name` is cut to 15 characters. */
 MUST_USE Status thread_start(Thread *thread, const char *name, void (*main)(void *arg), void *arg);
 void thread_join(Thread *thread);

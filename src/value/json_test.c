@@ -3,9 +3,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "bridge/double_bridge.h"
 #include "value/json.h"
 #include "value/json_int.h"
 #include "value/value_gen.h"
@@ -119,12 +121,15 @@ static void test_numbers(void **state)
                 {"-0.5", "-0.5"},
                 {"67498.89278", "67498.89278"},
                 {"-73850380122423", "-73850380122423"},
-                {"1234567890123456789012345678901234567890", "1.2345678901234568e39"},
+                {"1234567890123456789012345678901234567890", "1.2345678901234569e39"},
                 {"123.45678901234568", "123.45678901234568"},
                 {"9007199254740992", "9007199254740992"},
                 {"9007199254740993", "9007199254740992"},
                 {"9007199254740994", "9007199254740994.0"},
                 {"-9007199254740992", "-9007199254740992"},
+                {"40007862.917250894", "40007862.917250897"}, /* the same double; Grisu2 prints the second */
+                {"1403463464.8477", "1403463464.8477002"},
+                {"1403463464.8476", "1403463464.8476"},
                 {"123456789012345680000", "123456789012345680000.0"},
                 {"1e20", "100000000000000000000.0"},
                 {"1e21", "1e21"},
@@ -175,6 +180,29 @@ static void test_doubles_survive(void **state)
                 assert_memory_equal(&v.number, &d, sizeof(d));
                 assert_memory_equal(&other, &d, sizeof(d));
                 arena_reset(&arena);
+        }
+}
+
+/* The fast way for short fractions prints what Grisu2 prints, however close to the border of rounding they lie. */
+static void test_short_fractions(void **state)
+{
+        Gen g = {.state = 7, .arena = &arena};
+        for (int i = 0; i < 300000; i++) {
+                static const double units[] = {10, 100, 1000, 10000};
+                uint64_t limit = UINT64_C(1) << (10 + gen_next(&g) % 40);
+                double d = (double)(1 + gen_next(&g) % limit) / units[gen_next(&g) % 4];
+                char text[40], compact[40] = "", digits[DOUBLE_DIGITS_MAX];
+                if (d == floor(d))
+                        continue;
+                size_t size = json_number_text(d, text), length = 0, leading = 0;
+                int point, count = double_digits(d, digits, &point);
+                for (size_t j = 0; j < size; j++)
+                        if (text[j] != '.')
+                                compact[length++] = text[j];
+                while (compact[leading] == '0')
+                        leading++;
+                assert_int_equal(length - leading, count);
+                assert_memory_equal(compact + leading, digits, (size_t)count);
         }
 }
 
@@ -514,6 +542,7 @@ int main(void)
                 cmocka_unit_test(test_nothing_in_a_new_arena),
                 cmocka_unit_test(test_numbers),
                 cmocka_unit_test(test_doubles_survive),
+                cmocka_unit_test(test_short_fractions),
                 cmocka_unit_test(test_rapidjson_words),
                 cmocka_unit_test(test_bad_utf8),
                 cmocka_unit_test(test_messages),

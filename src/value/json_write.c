@@ -1,6 +1,7 @@
 /* json_write.c - JSON out, as RethinkDB's RapidJSON writer prints it: numbers, escapes, base64 and the pretty form. */
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -40,9 +41,25 @@ static char *put_integer(int64_t i, char *out)
         return out + size;
 }
 
+/* d = mantissa / 2^shift, and m / unit rounds to d. Grisu2 does not find a short form that lies so close to the border
+ * of what rounds to d that its 64 bits cannot tell the sides apart; 1% of the way is far more than it needs. The
+ * products have up to 113 bits, but their difference is small, so its lowest 64 bits are exact. */
+static inline bool far_from_border(double d, int64_t m, int64_t unit)
+{
+        uint64_t bits;
+        memcpy(&bits, &d, sizeof(bits));
+        unsigned shift = 1075 - (unsigned)(bits >> 52);
+        uint64_t mantissa = (bits & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1) << 52;
+        int64_t apart =
+                (int64_t)(mantissa * (uint64_t)unit - ((uint64_t)m << shift)); /* half an ulp of d is unit / 2 */
+        if (mantissa == UINT64_C(1) << 52)                                     /* the border below is nearer */
+                return apart == 0;
+        return llabs(apart) * 200 < unit * 99;
+}
+
 /* Prices, measurements, times with milliseconds: if m / 10^k is d for a whole m of at most 15 digits, then m with the
  * point in that place is d's shortest form, as no two decimals of up to 15 digits are the same double. NULL if d is not
- * such. */
+ * such, or if Grisu2 prints it in another way. */
 static char *put_short_fraction(double d, char *out)
 {
         static const double powers[] = {1, 10, 100, 1000, 10000};
@@ -53,6 +70,8 @@ static char *put_short_fraction(double d, char *out)
                 if (m / powers[k] != d)
                         continue;
                 int64_t scaled = (int64_t)m, unit = (int64_t)powers[k], fraction = scaled % unit;
+                if (!far_from_border(d, scaled, unit))
+                        return NULL;
                 out = put_integer(scaled / unit, out);
                 *out = '.';
                 for (int i = k; i > 0; i--, fraction /= 10)
@@ -62,7 +81,7 @@ static char *put_short_fraction(double d, char *out)
         return NULL;
 }
 
-/* Shortest digits, laid out by RapidJSON's rules: always with a point or an exponent; 21 digits before it at most. */
+/* Grisu2's digits, laid out by RapidJSON's rules: always with a point or an exponent; 21 digits before it at most. */
 static char *put_double(double d, char *out)
 {
         char digits[DOUBLE_DIGITS_MAX];
@@ -78,7 +97,7 @@ static char *put_double(double d, char *out)
         char *end = put_short_fraction(d, out);
         if (end)
                 return end;
-        count = double_shortest(d, digits, &point);
+        count = double_digits(d, digits, &point);
         if (point >= count && point <= 21) {
                 memcpy(out, digits, (size_t)count);
                 memset(out + count, '0', (size_t)(point - count));

@@ -264,6 +264,63 @@ static Status rdb_array(Value array, Arena *arena, size_t *size)
         return ST_OK;
 }
 
+/* Adds up the escaped bytes of a text as a secondary key has it. */
+static size_t rdb_escaped_size(Value text, size_t size)
+{
+        size_t kept = rdb_cut(text.size, size), escaped = kept;
+        for (size_t i = 0; i < kept; i++)
+                escaped += (uint8_t)text.text[i] <= 1;
+        return escaped;
+}
+
+/* False if `v` cannot be a part of a secondary key; else *size grows by its size. */
+static bool rdb_secondary(Value v, size_t *size)
+{
+        switch (value_type(v)) {
+        case V_BOOL: *size += 2; return true;
+        case V_NUMBER: *size += rdb_number_size(v.number); return true;
+        case V_TIME: *size += 6 + rdb_number_size(time_load(v.encoded)); return true;
+        case V_STRING:
+                *size += 1;
+                *size += rdb_escaped_size(v, *size);
+                return true;
+        case V_BINARY: rdb_binary(v, size); return true;
+        case V_ARRAY:
+                *size += 1;
+                for (size_t i = 0; i < v.size && *size < RDB_MAX_KEY; i++) {
+                        if (!rdb_secondary(value_at(v, i), size))
+                                return false;
+                        *size += 1;
+                }
+                return true;
+        default: return false;
+        }
+}
+
+/* The same without a limit of size, and so without sizes: true for nearly all values that are ever indexed. */
+static bool wholly_usable(Value v)
+{
+        switch (value_type(v)) {
+        case V_BOOL:
+        case V_NUMBER:
+        case V_TIME:
+        case V_STRING:
+        case V_BINARY: return true;
+        case V_ARRAY:
+                for (size_t i = 0; i < v.size; i++)
+                        if (!wholly_usable(value_at(v, i)))
+                                return false;
+                return true;
+        default: return false;
+        }
+}
+
+bool key_is_secondary(Value v)
+{
+        size_t size = 0;
+        return wholly_usable(v) || (v.type == V_ARRAY && rdb_secondary(v, &size));
+}
+
 Status key_encode_primary(Value v, Arena *arena, Bytes *ret_key)
 {
         if (v.type != V_NUMBER) { /* numbers always fit */

@@ -12,6 +12,9 @@
  * cannot be keys ("Primary keys must be either a number, string, bool, pseudotype or array (got type NULL):\nnull"),
  * for keys that are too long ("Primary key too long (max 127 characters): ...") and for strings with a NUL in them. */
 MUST_USE Status key_encode_primary(Value v, Arena *arena, Bytes *ret_key);
+/* Whether a value can be a secondary key: RethinkDB's rule. NUMBER, STRING, BOOL, BINARY, TIME, and ARRAY of these;
+ * what an array has behind the bytes that RethinkDB keeps of a key may be anything. */
+bool key_is_secondary(Value v);
 /* Any value incl. MINVAL and MAXVAL, without limits: bounds, secondary keys, sorting. Always succeeds. */
 Bytes key_encode(Value v, Arena *arena);
 /* The smallest key greater than every key that starts with `key`; data NULL if there is none. */

@@ -144,13 +144,31 @@ static void test_length_of_arrays(void **state)
         check_accepted(plain);
 }
 
+/* RethinkDB looks at no more of an array than the 250 bytes that its keys hold. */
+static void test_secondary_keys(void **state)
+{
+        assert_true(key_is_secondary(parse("[1,\"a\\u0000\",[true]]")));
+        assert_true(key_is_secondary(value_number(1)));
+        assert_false(key_is_secondary(value_null()));
+        assert_false(key_is_secondary(value_minval()));
+        assert_false(key_is_secondary(parse("{}")));
+        assert_false(key_is_secondary(parse("[1,null]")));
+        Value items[] = {repeated('a', 246), value_null()}; /* "A", "S", the text, NUL: 249 bytes */
+        assert_false(key_is_secondary(value_array(items, 2)));
+        items[0] = repeated('a', 247);
+        assert_true(key_is_secondary(value_array(items, 2)));
+        items[0] = repeated(1, 124); /* each is two bytes there */
+        assert_true(key_is_secondary(value_array(items, 2)));
+        items[0] = repeated(1, 123);
+        assert_false(key_is_secondary(value_array(items, 2)));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_keys_sort_as_values),
-                cmocka_unit_test(test_after_prefix),
-                cmocka_unit_test(test_primary_keys),
-                cmocka_unit_test(test_length_of_arrays),
+                cmocka_unit_test(test_keys_sort_as_values), cmocka_unit_test(test_after_prefix),
+                cmocka_unit_test(test_primary_keys),        cmocka_unit_test(test_length_of_arrays),
+                cmocka_unit_test(test_secondary_keys),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }
