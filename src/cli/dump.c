@@ -104,12 +104,13 @@ static Status snapshot_table(void *ctx, uint64_t table_id, const char *engine)
         return ST_OK;
 }
 
-static Status snapshot_row(void *ctx, Bytes key, Bytes value)
+static Status snapshot_row(void *ctx, uint32_t tree, Bytes key, Bytes value)
 {
         DumpCatalog *catalog = ctx;
         if (!catalog->inside)
                 return enough(); /* tables come in order of number */
-        dump_catalog_note(catalog, CATALOG_ID, key, value);
+        if (tree == 0)
+                dump_catalog_note(catalog, CATALOG_ID, key, value);
         return ST_OK;
 }
 

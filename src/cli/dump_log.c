@@ -67,8 +67,11 @@ static Status flush(DumpLog *dump)
 
 /* --- one record --- */
 
-static const char *const kind_names[] = {
-        [RECORD_PUT] = "put", [RECORD_DELETE] = "delete", [RECORD_CREATE] = "create", [RECORD_DROP] = "drop"};
+static const char *const kind_names[] = {[RECORD_PUT] = "put",
+                                         [RECORD_DELETE] = "delete",
+                                         [RECORD_CREATE] = "create",
+                                         [RECORD_DROP] = "drop",
+                                         [RECORD_CLEAR] = "clear"};
 
 static Status append_hex(Buf *out, Bytes bytes)
 {
@@ -83,6 +86,39 @@ static Value document_of(Bytes value)
         return value_validate(value.data, value.size) ? value_decode(value.data) : value_none();
 }
 
+/* An entry of an index, or all of them: bytes here. */
+static Status entry_text(DumpLog *dump, const Record *record)
+{
+        Buf *out = &dump->out;
+        TRY(buf_printf(out, "  (tree %u)", record->tree));
+        if (record->kind != RECORD_CLEAR) {
+                TRY(buf_append_str(out, "  "));
+                TRY(append_hex(out, record->key));
+        }
+        if (record->kind == RECORD_PUT && !dump->values->keys_only) {
+                TRY(buf_printf(out, "  %zu bytes: ", record->value.size));
+                TRY(append_hex(out, record->value));
+        }
+        return buf_append_byte(out, '\n');
+}
+
+static Status entry_json(DumpLog *dump, const Record *record)
+{
+        Buf *out = &dump->out;
+        TRY(buf_printf(out, ",\"tree\":%u", record->tree));
+        if (record->kind != RECORD_CLEAR) {
+                TRY(buf_append_str(out, ",\"entry\":\""));
+                TRY(append_hex(out, record->key));
+                TRY(buf_append_byte(out, '"'));
+        }
+        if (record->kind == RECORD_PUT && !dump->values->keys_only) {
+                TRY(buf_append_str(out, ",\"entry_value\":\""));
+                TRY(append_hex(out, record->value));
+                TRY(buf_append_byte(out, '"'));
+        }
+        return buf_append_byte(out, '}');
+}
+
 static Status record_text(DumpLog *dump, const Record *record)
 {
         char key[256];
@@ -94,6 +130,8 @@ static Status record_text(DumpLog *dump, const Record *record)
                                   (const char *)record->key.data);
         if (record->kind == RECORD_DROP)
                 return buf_printf(out, "  (table %" PRIu64 ")\n", record->table_id);
+        if (record->tree)
+                return entry_text(dump, record);
         TRY(buf_printf(out, "  %s", dump_key_text(record->table_id, record->key, key, sizeof key)));
         if (record->kind == RECORD_PUT && !dump->values->keys_only) {
                 Value doc = document_of(record->value);
@@ -117,6 +155,8 @@ static Status record_json(DumpLog *dump, const Record *record)
         TRY(buf_printf(out, "{\"change\":\"%s\",\"table_id\":%" PRIu64 ",\"table\":", kind_names[record->kind],
                        record->table_id));
         TRY(json_write_message(BYTES_STR(name), out));
+        if (record->tree)
+                return entry_json(dump, record);
         if (record->kind == RECORD_CREATE) {
                 TRY(buf_append_str(out, ",\"storage\":"));
                 TRY(json_write_message(record->key, out));
@@ -157,7 +197,7 @@ static Status note_names(DumpLog *dump, const WalFrame *frame)
                         status_ignore(st);
                         break;
                 }
-                if (found && (record.kind == RECORD_PUT || record.kind == RECORD_DELETE))
+                if (found && record.tree == 0 && record_is_change(&record))
                         dump_catalog_note(dump->catalog, record.table_id, record.key,
                                           record.kind == RECORD_PUT ? record.value : BYTES_NONE);
         }

@@ -96,22 +96,30 @@ static Status pin_all(Store *store, CheckpointKind kind, Pins *pins)
 
 /* --- engines without files --- */
 
-static Status write_table(SnapshotWriter *writer, const StoreTable *table, EngineSnapshot *snapshot, Arena *hold)
+static Status write_tree(SnapshotWriter *writer, const EngineOps *ops, EngineSnapshot *snapshot, uint32_t tree,
+                         Arena *hold)
 {
         EngineCursor *cursor;
         Bytes key, value;
         bool found = true;
-        TRY(snapshot_writer_table(writer, table->id, table->ops->name));
-        TRY(table->ops->cursor_open(snapshot, 0, (EngineRange){0}, false, &cursor));
+        TRY(ops->cursor_open(snapshot, tree, (EngineRange){0}, false, &cursor));
         Status st = ST_OK;
         while (!st && found) {
                 arena_reset(hold);
-                st = table->ops->cursor_next(cursor, hold, &key, &value, &found);
+                st = ops->cursor_next(cursor, hold, &key, &value, &found);
                 if (!st && found)
-                        st = snapshot_writer_row(writer, key, value);
+                        st = snapshot_writer_row(writer, tree, key, value);
         }
-        table->ops->cursor_close(cursor);
+        ops->cursor_close(cursor);
         return st;
+}
+
+static Status write_table(SnapshotWriter *writer, const StoreTable *table, EngineSnapshot *snapshot, Arena *hold)
+{
+        TRY(snapshot_writer_table(writer, table->id, table->ops->name));
+        for (uint32_t tree = 0; table->ops->next_tree(snapshot, tree, &tree); tree++)
+                TRY(write_tree(writer, table->ops, snapshot, tree, hold));
+        return ST_OK;
 }
 
 static Status write_snapshot(Store *store, const Pins *pins)

@@ -164,13 +164,19 @@ static Status no_write(StoreTable *table)
         return status_new(ERR_INVALID, "a change of this commit failed before");
 }
 
-Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
+Status commit_tree_get(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Arena *hold, Bytes *ret_value,
+                       bool *ret_found)
 {
         CommitTable *entry = commit_find(commit, table);
-        assert(entry && !entry->dropped);
+        assert(entry && !entry->dropped && tree <= STORE_TREES_MAX);
         if (unlikely(!entry->write))
                 return no_write(table);
-        return table->ops->write_get(entry->write, 0, key, hold, ret_value, ret_found);
+        return table->ops->write_get(entry->write, tree, key, hold, ret_value, ret_found);
+}
+
+Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
+{
+        return commit_tree_get(commit, table, 0, key, hold, ret_value, ret_found);
 }
 
 /* Room in the body first, the change then, the record last: a record stands for a change that was made. */
@@ -180,18 +186,20 @@ static Status record_reserve(Commit *commit, size_t key_size, size_t value_size)
                               "the changes of one commit are too large");
 }
 
-static void record_add(Commit *commit, RecordKind kind, uint64_t table_id, Bytes key, Bytes value)
+static void record_add(Commit *commit, const Record *record)
 {
-        Record record = {.kind = kind, .table_id = table_id, .key = key, .value = value};
-        record_fill(commit->body.data + commit->body.size, &record);
-        commit->body.size += record_bytes(key.size, value.size);
+        record_fill(commit->body.data + commit->body.size, record);
+        commit->body.size += record_bytes(record->key.size, record->value.size);
 }
 
 static Status change_apply(const CommitTable *entry, const Record *record, bool *ret_found)
 {
         const EngineOps *ops = entry->table->ops;
-        return record->kind == RECORD_PUT ? ops->write_put(entry->write, 0, record->key, record->value)
-                                          : ops->write_delete(entry->write, 0, record->key, ret_found);
+        if (record->kind == RECORD_PUT)
+                return ops->write_put(entry->write, record->tree, record->key, record->value);
+        if (record->kind == RECORD_DELETE)
+                return ops->write_delete(entry->write, record->tree, record->key, ret_found);
+        return ops->write_clear(entry->write, record->tree);
 }
 
 /* The engine's cache was full in the middle of the commit. The table's changes are taken back, and made anew from their
@@ -207,7 +215,7 @@ static Status change_again(Commit *commit, CommitTable *entry)
         TRY(table->ops->write_begin(table->engine_table, &entry->write));
         for (size_t offset = 0; found;) {
                 TRY(record_next(BYTES(commit->body.data, commit->body.size), &offset, &record, &found));
-                if (found && record.table_id == table->id && record.kind <= RECORD_DELETE)
+                if (found && record.table_id == table->id && record_is_change(&record))
                         TRY(change_apply(entry, &record, &deleted));
         }
         return ST_OK;
@@ -229,33 +237,55 @@ static Status change(Commit *commit, CommitTable *entry, const Record *record, b
         return st;
 }
 
-Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value)
+Status commit_tree_put(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Bytes value)
 {
         CommitTable *entry = commit_find(commit, table);
-        Record record = {.kind = RECORD_PUT, .table_id = table->id, .key = key, .value = value};
+        Record record = {.kind = RECORD_PUT, .tree = (uint8_t)tree, .table_id = table->id, .key = key, .value = value};
         bool found;
-        assert(entry && !entry->dropped);
+        assert(entry && !entry->dropped && tree <= STORE_TREES_MAX);
         if (key.size > ENGINE_MAX_KEY_BYTES)
                 return status_new(ERR_LIMIT, "the key has %zu bytes, more than %d", key.size, ENGINE_MAX_KEY_BYTES);
         TRY(change(commit, entry, &record, &found));
         entry->changed = true;
-        record_add(commit, RECORD_PUT, table->id, key, value);
+        record_add(commit, &record);
         return ST_OK;
 }
 
-Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found)
+Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value)
+{
+        return commit_tree_put(commit, table, 0, key, value);
+}
+
+Status commit_tree_delete(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, bool *ret_found)
 {
         CommitTable *entry = commit_find(commit, table);
-        Record record = {.kind = RECORD_DELETE, .table_id = table->id, .key = key};
-        assert(entry && !entry->dropped);
+        Record record = {.kind = RECORD_DELETE, .tree = (uint8_t)tree, .table_id = table->id, .key = key};
+        assert(entry && !entry->dropped && tree <= STORE_TREES_MAX);
         *ret_found = false;
         if (key.size > ENGINE_MAX_KEY_BYTES)
                 return ST_OK;
         TRY(change(commit, entry, &record, ret_found));
         if (*ret_found) {
                 entry->changed = true;
-                record_add(commit, RECORD_DELETE, table->id, key, BYTES_NONE);
+                record_add(commit, &record);
         }
+        return ST_OK;
+}
+
+Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found)
+{
+        return commit_tree_delete(commit, table, 0, key, ret_found);
+}
+
+Status commit_tree_clear(Commit *commit, StoreTable *table, uint32_t tree)
+{
+        CommitTable *entry = commit_find(commit, table);
+        Record record = {.kind = RECORD_CLEAR, .tree = (uint8_t)tree, .table_id = table->id};
+        bool found;
+        assert(entry && !entry->dropped && tree > 0 && tree <= STORE_TREES_MAX);
+        TRY(change(commit, entry, &record, &found));
+        entry->changed = true;
+        record_add(commit, &record);
         return ST_OK;
 }
 
@@ -289,7 +319,7 @@ Status commit_create_table(Commit *commit, uint64_t id, const char *engine, Stor
                 store_table_unref(table);
                 return st;
         }
-        record_add(commit, RECORD_CREATE, id, name, BYTES_NONE);
+        record_add(commit, &(Record){.kind = RECORD_CREATE, .table_id = id, .key = name});
         *ret_table = take(table);
         return ST_OK;
 }
@@ -299,7 +329,7 @@ Status commit_drop_table(Commit *commit, StoreTable *table)
         CommitTable *entry = commit_find(commit, table);
         assert(entry && !entry->dropped);
         TRY(record_reserve(commit, 0, 0));
-        record_add(commit, RECORD_DROP, table->id, BYTES_NONE, BYTES_NONE);
+        record_add(commit, &(Record){.kind = RECORD_DROP, .table_id = table->id});
         entry->dropped = true;
         return ST_OK;
 }

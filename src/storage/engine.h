@@ -24,7 +24,7 @@
 #include "base/status.h"
 #include "os/os.h"
 
-#define ENGINE_ABI           2
+#define ENGINE_ABI           3
 #define ENGINE_MAX_KEY_BYTES 1024
 
 typedef struct Engine Engine;
@@ -46,7 +46,7 @@ typedef struct EngineRange {
 /* Sizes in bytes. What an engine does not have is 0. */
 typedef struct EngineStats {
         uint64_t row_count;      /* primary trees */
-        uint64_t row_bytes;      /* keys and values, all trees */
+        uint64_t row_bytes;      /* keys and values, all trees; `slab`: values as stored, which is packed */
         uint64_t memory_bytes;   /* taken from the heap, garbage not yet freed included */
         uint64_t snapshot_count; /* pinned now */
         /* --- of an engine as a whole --- */
@@ -177,7 +177,8 @@ struct EngineOps {
         Status (*checkpoint)(Engine *engine, uint64_t position, const EngineRoot *roots, size_t count);
         /* How full of dirty nodes the engine is, 0 .. 100; at 100 a put fails with ERR_LIMIT. Lock-free. */
         unsigned (*pressure)(Engine *engine);
-        /* Work that waits (dictionaries to train), by the checkpoint thread now and then; NULL: none. */
+        /* Work that waits (dictionaries to train), by the checkpoint thread now and then; NULL: none. Also of engines
+         * that are not persistent (memory to be given back). */
         Status (*maintain)(Engine *engine);
         /* The newest checkpoint is kept whole until backup_end, whatever happens meanwhile. Not beside a checkpoint. */
         Status (*backup_begin)(Engine *engine, EngineBackup **ret_backup);
@@ -191,6 +192,13 @@ struct EngineOps {
         Status (*check)(const EngineOptions *options, const EngineCheck *check);
         /* Space by class, smallest first, the large ones last. */
         size_t (*space_classes)(Engine *engine, EngineSpaceClass *ret_classes, size_t max);
+
+        /* --- ABI 3 --- */
+        /* Empties a tree (not 0) within this write, in O(1) as far as the writer's time goes. After an error the write
+         * can only be aborted. */
+        Status (*write_clear)(EngineWrite *write, uint32_t tree);
+        /* The first tree >= `tree` that has rows; false if there is none. */
+        bool (*next_tree)(EngineSnapshot *snapshot, uint32_t tree, uint32_t *ret_tree);
 };
 
 extern const EngineOps engine_memory, engine_btree, engine_slab;

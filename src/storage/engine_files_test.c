@@ -90,9 +90,13 @@ static void test_file_limit(void **state)
                 relieve(&world);
         }
         OK(checkpoint(&world));
+        put_rows(&world, 1, 0, 1, 1, 1);
         OK(checkpoint(&world));
         world.host->engine_stats(world.engine, &stats);
-        assert_true(stats.file_bytes < 4 << 20); /* given back at the end of the file */
+        /* Nearly all is free. What the checkpoints write themselves may lie in the last slab, and stay there: how much
+         * of the file's end is given back is a matter of luck (space_test.c has what is not). */
+        assert_true(stats.file_bytes <= 4 << 20);
+        assert_true(stats.live_bytes + stats.waiting_bytes < 64 << 10);
         put_rows(&world, 1, 0, 1000, 100, 1);
         OK(checkpoint(&world));
         check_count(&world, 1000);

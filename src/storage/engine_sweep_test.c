@@ -3,11 +3,27 @@
 
 #include "storage/engine_test.h"
 
+enum { ENTRIES = 300 };
+
+/* Tree 1 is emptied by the first commit of a round and filled by all three. */
+static Status sweep_entries(World *world, EngineWrite *write, uint64_t round, unsigned c)
+{
+        if (c == 0)
+                TRY(world->ops->write_clear(write, 1));
+        for (uint64_t i = 0; i < ENTRIES; i++) {
+                uint8_t key[8];
+                TRY(world->ops->write_put(write, 1, number_key(i * 3 + c, key), BYTES(&round, 8)));
+        }
+        return ST_OK;
+}
+
 /* One step of the sweep: commits and checkpoints; *last is the newest checkpoint that was acknowledged. */
-static Status sweep_work(World *world, uint64_t *ret_acknowledged, uint64_t *ret_tried)
+static Status sweep_rounds(World *world, EngineSnapshot **reader, uint64_t *ret_acknowledged, uint64_t *ret_tried)
 {
         for (uint64_t round = 1; round <= 4; round++) {
                 EngineWrite *write;
+                if (!*reader)
+                        TRY(world->ops->pin(world->tables[1], reader));
                 for (unsigned c = 0; c < 3; c++) {
                         TRY(world->ops->write_begin(world->tables[1], &write));
                         Status st = ST_OK;
@@ -17,6 +33,8 @@ static Status sweep_work(World *world, uint64_t *ret_acknowledged, uint64_t *ret
                                 st = world->ops->write_put(write, 0, number_key(i * (c + 1), key),
                                                            value_fill(value_bytes, round * 2 + 1, size));
                         }
+                        if (!st)
+                                st = sweep_entries(world, write, round, c);
                         if (!st)
                                 st = world->ops->write_prepare ? world->ops->write_prepare(write) : ST_OK;
                         if (st) {
@@ -28,10 +46,38 @@ static Status sweep_work(World *world, uint64_t *ret_acknowledged, uint64_t *ret
                         world->ops->table_tidy(world->tables[1]);
                 }
                 *ret_tried = round;
-                TRY(checkpoint(world));
+                /* Somebody reads what was cleared while an even round's checkpoint is made. */
+                Status st = checkpoint(world);
+                if (round % 2 == 0 || st)
+                        world->ops->unpin(take(*reader));
+                TRY(st);
                 *ret_acknowledged = round;
         }
         return ST_OK;
+}
+
+static Status sweep_work(World *world, uint64_t *ret_acknowledged, uint64_t *ret_tried)
+{
+        EngineSnapshot *reader = NULL;
+        Status st = sweep_rounds(world, &reader, ret_acknowledged, ret_tried);
+        if (reader)
+                world->ops->unpin(reader);
+        return st;
+}
+
+/* The entries are the round's too, and all of it. */
+static void check_entries(World *world, EngineSnapshot *snapshot, uint64_t round)
+{
+        uint64_t count;
+        OK(world->ops->count(snapshot, 1, all, &count));
+        assert_int_equal(count, round ? 3 * ENTRIES : 0);
+        for (uint64_t i = 0; i < count; i++) {
+                Bytes key, value;
+                bool found;
+                arena_reset(&world->hold);
+                OK(world->ops->nth(snapshot, 1, i, &world->hold, &key, &value, &found));
+                assert_int_equal(load_u64(value.data), round);
+        }
 }
 
 /* Every row of the table was written by the same round, and none is missing. */
@@ -51,6 +97,7 @@ static uint64_t sweep_round(World *world)
                         OK(world->ops->get(snapshot, 0, number_key(i * c, bytes), &world->hold, &value, &found));
                         if (!found) {
                                 assert_true(c == 1 && i == 0);
+                                check_entries(world, snapshot, 0);
                                 world->ops->unpin(snapshot);
                                 return 0;
                         }
@@ -59,6 +106,7 @@ static uint64_t sweep_round(World *world)
                         assert_int_equal(load_u64(value.data), round * 2 + 1);
                 }
         }
+        check_entries(world, snapshot, round);
         world->ops->unpin(snapshot);
         return round;
 }
@@ -81,6 +129,7 @@ static void sweep(const EngineOps *ops, SimFailure failure, SimCrash crash)
                 }
                 world_detach(&world);
                 sim_crash(world.sim, crash);
+                files_check(&world);
                 world_reattach(&world);
                 if (failure != SIM_FAIL_NO_SPACE) {
                         uint64_t round = sweep_round(&world);
@@ -91,6 +140,7 @@ static void sweep(const EngineOps *ops, SimFailure failure, SimCrash crash)
                 OK(sweep_work(&world, &acknowledged, &tried));
                 world_detach(&world);
                 sim_crash(world.sim, SIM_DROP);
+                files_check(&world);
                 world_reattach(&world);
                 assert_int_equal(sweep_round(&world), 4);
                 world_done(&world);

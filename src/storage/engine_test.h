@@ -157,6 +157,27 @@ static inline void relieve(World *world)
                 OK(checkpoint(world));
 }
 
+/* What the files say of themselves, when nobody has them open. */
+static inline Status on_problem(void *ctx, const char *text)
+{
+        print_message("%s\n", text);
+        *(int *)ctx += 1;
+        return ST_OK;
+}
+
+static inline void files_check(World *world)
+{
+        int problems = 0;
+        EngineOptions options = {.os = sim_os(world->sim)};
+        EngineCheck check = {.ctx = &problems, .problem = on_problem};
+        if (!world->ops->persistent)
+                return;
+        OK(os_dir_open(sim_os(world->sim), "data", OS_DIR_READ, &options.dir));
+        OK(world->host->check(&options, &check));
+        assert_int_equal(problems, 0);
+        os_dir_close(options.dir);
+}
+
 /* --- the model: a sorted array of pointers to rows that never change; a copy of it is a snapshot --- */
 
 typedef struct ModelRow {

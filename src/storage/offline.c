@@ -54,6 +54,7 @@ typedef struct Offline {
         bool current;             /* it is the one that counts */
         const FoundTable *filled; /* the table whose rows come */
         bool any_row;
+        uint32_t last_tree;
         Buf last_key;
         uint64_t bytes;
 } Offline;
@@ -167,12 +168,12 @@ static Status table_stored(Offline *offline, uint64_t id, const char *engine, Fo
         return ST_OK;
 }
 
-static Status row_stored(Offline *offline, uint64_t table_id, Bytes key, Bytes value)
+static Status row_stored(Offline *offline, uint64_t table_id, uint32_t tree, Bytes key, Bytes value)
 {
         const char *wrong = NULL;
-        offline->result.row_count++;
+        offline->result.row_count += tree == 0;
         if (offline->check->row)
-                wrong = offline->check->row(offline->check->ctx, table_id, key, value, false);
+                wrong = offline->check->row(offline->check->ctx, table_id, tree, key, value, false);
         if (!wrong)
                 return ST_OK;
         TRY(problem_text(offline, wrong));
@@ -341,8 +342,7 @@ static Status engine_table(void *ctx, uint64_t table_id, const char *engine, uin
 
 static Status engine_row(void *ctx, uint64_t table_id, uint32_t tree, Bytes key, Bytes value)
 {
-        /* Trees above 0 are secondary indexes; table/verify.c says where they will be compared with their rows. */
-        return tree == 0 ? row_stored(ctx, table_id, key, value) : ST_OK;
+        return row_stored(ctx, table_id, tree, key, value);
 }
 
 static Status engine_damaged(void *ctx, uint64_t table_id)
@@ -395,7 +395,7 @@ static Status snapshot_table(void *ctx, uint64_t table_id, const char *engine)
         return ST_OK;
 }
 
-static Status snapshot_row(void *ctx, Bytes key, Bytes value)
+static Status snapshot_row(void *ctx, uint32_t tree, Bytes key, Bytes value)
 {
         Offline *offline = ctx;
         uint64_t id = offline->filled ? offline->filled->id : 0;
@@ -403,14 +403,16 @@ static Status snapshot_row(void *ctx, Bytes key, Bytes value)
         TRY(progress(offline, "snapshot", offline->done + offline->bytes, offline->done + offline->rest));
         if (!offline->filled)
                 return ST_OK;
-        if (offline->any_row && bytes_compare(BYTES(offline->last_key.data, offline->last_key.size), key) >= 0) {
+        if (offline->any_row && offline->last_tree == tree &&
+            bytes_compare(BYTES(offline->last_key.data, offline->last_key.size), key) >= 0) {
                 TRY(problem(offline, "a snapshot file has the rows of table %" PRIu64 " in the wrong order", id));
                 table_damaged(offline, id);
         }
         offline->any_row = true;
+        offline->last_tree = tree;
         buf_clear(&offline->last_key);
         TRY(buf_append(&offline->last_key, key.data, key.size));
-        return row_stored(offline, id, key, value);
+        return row_stored(offline, id, tree, key, value);
 }
 
 static Status snapshot_read(Offline *offline, uint64_t position)
@@ -516,7 +518,8 @@ static Status record_apply(Offline *offline, uint64_t position, const Record *re
                 *ret_wrong = text;
         } else if (offline->check->row) {
                 Bytes value = record->kind == RECORD_PUT ? record->value : BYTES_NONE;
-                *ret_wrong = offline->check->row(offline->check->ctx, record->table_id, record->key, value, true);
+                Bytes key = record->kind == RECORD_CLEAR ? BYTES_NONE : record->key;
+                *ret_wrong = offline->check->row(offline->check->ctx, record->table_id, record->tree, key, value, true);
         }
         return ST_OK;
 }

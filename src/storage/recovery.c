@@ -193,9 +193,14 @@ static Status record_change(Replay *replay, const Record *record, StoreTable *ta
         if (atomic_load(&table->damaged))
                 return ST_OK;
         Status st = replay_write(replay, table);
-        if (!st)
-                st = record->kind == RECORD_PUT ? table->ops->write_put(table->replay, 0, record->key, record->value)
-                                                : table->ops->write_delete(table->replay, 0, record->key, &found);
+        if (st)
+                ;
+        else if (record->kind == RECORD_PUT)
+                st = table->ops->write_put(table->replay, record->tree, record->key, record->value);
+        else if (record->kind == RECORD_DELETE)
+                st = table->ops->write_delete(table->replay, record->tree, record->key, &found);
+        else
+                st = table->ops->write_clear(table->replay, record->tree);
         if (status_code(st) == ERR_CORRUPT && table->host->ops->persistent) {
                 replay_lost(replay, table, st);
                 return ST_OK;
@@ -299,10 +304,10 @@ static Status load_table(void *ctx, uint64_t table_id, const char *engine)
         return replay_write(load->replay, load->table);
 }
 
-static Status load_row(void *ctx, Bytes key, Bytes value)
+static Status load_row(void *ctx, uint32_t tree, Bytes key, Bytes value)
 {
         Load *load = ctx;
-        return load->table->ops->write_put(load->table->replay, 0, key, value);
+        return load->table->ops->write_put(load->table->replay, tree, key, value);
 }
 
 typedef struct Positions {

@@ -78,7 +78,15 @@ typedef struct World {
 typedef struct Model {
         bool exists[TABLES + 1];
         uint8_t rows[TABLES + 1][KEYS];
+        uint8_t more[TABLES + 1]; /* entries of tree MORE */
 } Model;
+
+/* An index has an entry for every row (key -> step), and MORE one for each step; both are emptied now and then. */
+enum { INDEX = 1, MORE = 200 };
+static bool is_clear(int step)
+{
+        return step % 9 == 4;
+}
 
 static bool is_hard(int step)
 {
@@ -115,6 +123,7 @@ static void model_step(Model *model, int step)
         if (step == DROP_STEP) {
                 model->exists[2] = false;
                 memset(model->rows[2], 0, KEYS);
+                model->more[2] = 0;
         }
         for (int t = 1; t <= TABLES; t++) {
                 if (!model->exists[t] || (step + t) % 3 == 0)
@@ -122,6 +131,7 @@ static void model_step(Model *model, int step)
                 model->rows[t][step * 5 % KEYS] = (uint8_t)step;
                 model->rows[t][(step * 7 + t) % KEYS] = (uint8_t)step;
                 model->rows[t][(step + t) * 11 % KEYS] = 0;
+                model->more[t] = (uint8_t)(is_clear(step) ? 1 : model->more[t] + 1);
         }
 }
 
@@ -136,7 +146,29 @@ static Status put(Commit *commit, StoreTable *table, int key, int step)
         char name[16];
         key_of(key, name);
         value_fill(value, step, value_size(step));
+        TRY(commit_tree_put(commit, table, INDEX, BYTES_STR(name), BYTES(&(uint8_t){(uint8_t)step}, 1)));
         return commit_put(commit, table, BYTES_STR(name), BYTES(value, value_size(step)));
+}
+
+/* As an index that is built anew. */
+static Status clear_trees(Commit *commit, StoreTable *table, const uint8_t rows[KEYS])
+{
+        char name[16];
+        bool found;
+        Bytes value;
+        TRY(commit_tree_clear(commit, table, INDEX));
+        TRY(commit_tree_clear(commit, table, MORE));
+        for (int i = 0; i < KEYS; i++) {
+                key_of(i, name);
+                TRY(commit_tree_get(commit, table, INDEX, BYTES_STR(name), NULL, NULL, &found));
+                assert_false(found);
+                TRY(commit_get(commit, table, BYTES_STR(name), NULL, NULL, &found));
+                assert_int_equal(found, rows[i] != 0);
+                value = BYTES(&rows[i], 1);
+                if (found)
+                        TRY(commit_tree_put(commit, table, INDEX, BYTES_STR(name), value));
+        }
+        return ST_OK;
 }
 
 static Status step_changes(World *world, Commit *commit, int step, const Model *before)
@@ -159,12 +191,22 @@ static Status step_changes(World *world, Commit *commit, int step, const Model *
                 if (!st && step == DROP_STEP && t == 2) {
                         st = commit_drop_table(commit, table);
                 } else if (!st && (step + (int)t) % 3 != 0) {
-                        st = put(commit, table, step * 5 % KEYS, step);
+                        if (is_clear(step))
+                                st = clear_trees(commit, table, before->rows[t]);
+                        if (!st)
+                                st = commit_tree_put(commit, table, MORE, BYTES(&step, sizeof step), BYTES_NONE);
+                        if (!st)
+                                st = put(commit, table, step * 5 % KEYS, step);
                         if (!st)
                                 st = put(commit, table, (step * 7 + (int)t) % KEYS, step);
                         key_of((step + (int)t) * 11 % KEYS, name);
+                        bool entry = false;
+                        found = false;
                         if (!st)
                                 st = commit_delete(commit, table, BYTES_STR(name), &found);
+                        if (!st)
+                                st = commit_tree_delete(commit, table, INDEX, BYTES_STR(name), &entry);
+                        assert_true(st || entry == found);
                 }
                 store_table_unref(table);
                 TRY(st);
@@ -234,12 +276,16 @@ static Status expect_row(Snapshot *snapshot, int key, int step, Arena *hold)
         if (!found)
                 return ST_OK;
         assert_int_equal(value.size, value_size(step));
+        Bytes entry;
+        bool listed;
+        TRY(snapshot_tree_get(snapshot, INDEX, BYTES_STR(name), hold, &entry, &listed));
+        assert_true(listed && entry.size == 1 && entry.data[0] == step);
         value_fill(expected, step, value.size);
         assert_memory_equal(value.data, expected, value.size);
         return ST_OK;
 }
 
-static Status expect_table(StoreTable *table, const uint8_t rows[KEYS])
+static Status expect_table(StoreTable *table, const uint8_t rows[KEYS], uint64_t more)
 {
         Arena hold;
         Snapshot *snapshot;
@@ -258,6 +304,14 @@ static Status expect_table(StoreTable *table, const uint8_t rows[KEYS])
                 st = snapshot_count(snapshot, (EngineRange){0}, &count);
         if (!st)
                 assert_int_equal(count, expected);
+        if (!st)
+                st = snapshot_tree_count(snapshot, INDEX, (EngineRange){0}, &count);
+        if (!st)
+                assert_int_equal(count, expected);
+        if (!st)
+                st = snapshot_tree_count(snapshot, MORE, (EngineRange){0}, &count);
+        if (!st)
+                assert_int_equal(count, more);
         if (!st)
                 st = cursor_open(snapshot, (EngineRange){0}, rnd(2), &cursor);
         for (uint64_t n = 0; !st && found; n++) {
@@ -299,7 +353,7 @@ static Status check_rows(World *world)
                 if (!table)
                         continue;
                 if (!st)
-                        st = expect_table(table, model.rows[t]);
+                        st = expect_table(table, model.rows[t], model.more[t]);
                 store_table_unref(table);
                 expected++;
         }
@@ -714,7 +768,7 @@ static bool one_is_damaged(World *world, StoreTable **ret_table)
                         }
                         *ret_table = table;
                 } else if (table) {
-                        st = expect_table(table, model.rows[t]);
+                        st = expect_table(table, model.rows[t], model.more[t]);
                         store_table_unref(table);
                         if (st) { /* an error of the reader's: not what is looked for */
                                 status_ignore(st);
@@ -822,7 +876,7 @@ static void damaged_world(const Engines *engines)
                                 Model model = {0};
                                 for (uint64_t p = 1; p <= last; p++)
                                         model_step(&model, world.step_at[p]);
-                                OK(expect_table(table, model.rows[id]));
+                                OK(expect_table(table, model.rows[id], model.more[id]));
                                 store_table_unref(table);
                                 OK(store_close(world.store));
                                 repaired++;

@@ -22,19 +22,19 @@ typedef struct FileHeader {
 } FileHeader;
 _Static_assert(sizeof(FileHeader) == 64, "on-disk format: bump SNAPSHOT_VERSION, do not edit in place");
 
-/*   0          8       12     16           20         24      32         40      48
- *   | checksum | magic | kind | body_bytes | reserved | index | table_id | count | body ...
+/*   0          8       12     16           20     24      32         40      48
+ *   | checksum | magic | kind | body_bytes | tree | index | table_id | count | body ...
  *   checksum: XXH3 of bytes 8 .. 48 + body_bytes. `index` counts the blocks of the file from 0. */
 typedef struct BlockHeader {
         uint64_t checksum;
-        uint32_t magic, kind, body_bytes, reserved;
+        uint32_t magic, kind, body_bytes, tree;
         uint64_t index, table_id, count;
 } BlockHeader;
 _Static_assert(sizeof(BlockHeader) == 48, "on-disk format: bump SNAPSHOT_VERSION, do not edit in place");
 
 typedef enum BlockKind {
         BLOCK_TABLE = 1, /* body: the engine's name; the rows behind it are this table's */
-        BLOCK_ROWS = 2,  /* body: `count` times | u32 key_size | u32 value_size | key | value | */
+        BLOCK_ROWS = 2,  /* of one tree; body: `count` times | u32 key_size | u32 value_size | key | value | */
         BLOCK_END = 3,   /* count: rows in the file */
 } BlockKind;
 
@@ -64,7 +64,8 @@ struct SnapshotWriter {
         OsDir *dir;
         OsFile *file;
         uint64_t offset, index, table_id, block_rows, rows;
-        Buf block; /* header and body */
+        uint32_t tree; /* of the rows in the block */
+        Buf block;     /* header and body */
         bool finished;
         char name[SNAPSHOT_NAME_BYTES], temporary[SNAPSHOT_NAME_BYTES + 4];
 };
@@ -80,6 +81,7 @@ static Status block_end(SnapshotWriter *writer, BlockKind kind, uint64_t count)
         BlockHeader header = {.magic = BLOCK_MAGIC,
                               .kind = kind,
                               .body_bytes = (uint32_t)(writer->block.size - sizeof(BlockHeader)),
+                              .tree = kind == BLOCK_ROWS ? writer->tree : 0,
                               .index = writer->index++,
                               .table_id = writer->table_id,
                               .count = count};
@@ -133,10 +135,11 @@ Status snapshot_writer_table(SnapshotWriter *writer, uint64_t table_id, const ch
         return block_end(writer, BLOCK_TABLE, 0);
 }
 
-Status snapshot_writer_row(SnapshotWriter *writer, Bytes key, Bytes value)
+Status snapshot_writer_row(SnapshotWriter *writer, uint32_t tree, Bytes key, Bytes value)
 {
-        if (writer->block_rows && writer->block.size + key.size + value.size > BLOCK_BYTES)
+        if (writer->block_rows && (writer->tree != tree || writer->block.size + key.size + value.size > BLOCK_BYTES))
                 TRY(rows_flush(writer));
+        writer->tree = tree;
         TRY(buf_reserve(&writer->block, 8 + key.size + value.size));
         uint8_t *out = writer->block.data + writer->block.size;
         store_u32(out, (uint32_t)key.size);
@@ -233,7 +236,7 @@ static Status rows_visit(Input *input, const BlockHeader *header, const Snapshot
                 p += 8;
                 if (key_size + value_size > (uint64_t)(end - p))
                         return damaged(input, "a row is longer than its block");
-                TRY(visitor->row(visitor->ctx, BYTES(p, key_size), BYTES(p + key_size, value_size)));
+                TRY(visitor->row(visitor->ctx, header->tree, BYTES(p, key_size), BYTES(p + key_size, value_size)));
                 p += key_size + value_size;
         }
         return p == end ? ST_OK : damaged(input, "a block has more bytes than rows");
@@ -281,6 +284,7 @@ Status snapshot_file_read(OsDir *dir, uint64_t position, const SnapshotVisitor *
         _cleanup_(input_done) Input input = {.dir = dir, .name = name};
         SnapshotHead head;
         uint64_t rows = 0, table_id = 0;
+        uint32_t tree = 0;
         bool in_table = false;
         snapshot_file_name(position, name);
         TRY(input_open(&input, position, &head));
@@ -294,10 +298,14 @@ Status snapshot_file_read(OsDir *dir, uint64_t position, const SnapshotVisitor *
                         engine[block.body_bytes] = 0;
                         table_id = block.table_id;
                         in_table = true;
+                        tree = 0;
                         TRY(visitor->table(visitor->ctx, table_id, engine));
                 } else if (block.kind == BLOCK_ROWS) {
                         if (!in_table || block.table_id != table_id)
                                 return damaged(&input, "rows without their table");
+                        if (block.tree < tree || block.tree > SNAPSHOT_TREES_MAX)
+                                return damaged(&input, "rows of a tree that cannot be there");
+                        tree = block.tree;
                         TRY(rows_visit(&input, &block, visitor));
                         rows += block.count;
                 } else if (block.kind == BLOCK_END) {

@@ -5,7 +5,8 @@
 
 #include "os/os.h"
 
-#define SNAPSHOT_VERSION    2
+#define SNAPSHOT_VERSION    3
+#define SNAPSHOT_TREES_MAX  255
 #define SNAPSHOT_NAME_BYTES 48
 
 void snapshot_file_name(uint64_t position, char out[SNAPSHOT_NAME_BYTES]);
@@ -28,7 +29,8 @@ MUST_USE Status snapshot_file_move(OsDir *dir, uint64_t position, uint64_t log_g
 typedef struct SnapshotWriter SnapshotWriter;
 MUST_USE Status snapshot_writer_open(OsDir *dir, const SnapshotHead *head, SnapshotWriter **ret_writer);
 MUST_USE Status snapshot_writer_table(SnapshotWriter *writer, uint64_t table_id, const char *engine);
-MUST_USE Status snapshot_writer_row(SnapshotWriter *writer, Bytes key, Bytes value);
+/* Trees of a table ascend, and keys of a tree. */
+MUST_USE Status snapshot_writer_row(SnapshotWriter *writer, uint32_t tree, Bytes key, Bytes value);
 /* Syncs, renames, syncs the directory. */
 MUST_USE Status snapshot_writer_finish(SnapshotWriter *writer);
 /* Frees; removes the unfinished file, if any. NULL is fine; returns NULL. */
@@ -39,7 +41,7 @@ MUST_USE Status snapshot_file_head(OsDir *dir, uint64_t position, SnapshotHead *
 typedef struct SnapshotVisitor {
         void *ctx;
         Status (*table)(void *ctx, uint64_t table_id, const char *engine);
-        Status (*row)(void *ctx, Bytes key, Bytes value); /* of the last table; ascending */
+        Status (*row)(void *ctx, uint32_t tree, Bytes key, Bytes value); /* of the last table; ascending */
 } SnapshotVisitor;
 /* ERR_CORRUPT (names file and offset), ERR_VERSION; what was visited before is then worth nothing. */
 MUST_USE Status snapshot_file_read(OsDir *dir, uint64_t position, const SnapshotVisitor *visitor);

@@ -620,19 +620,38 @@ uint64_t snapshot_version(Snapshot *snapshot)
         return ops_of(snapshot)->version((EngineSnapshot *)snapshot);
 }
 
+Status snapshot_tree_get(Snapshot *snapshot, uint32_t tree, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
+{
+        assert(tree <= STORE_TREES_MAX);
+        return ops_of(snapshot)->get((EngineSnapshot *)snapshot, tree, key, hold, ret_value, ret_found);
+}
+
 Status snapshot_get(Snapshot *snapshot, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
 {
-        return ops_of(snapshot)->get((EngineSnapshot *)snapshot, 0, key, hold, ret_value, ret_found);
+        return snapshot_tree_get(snapshot, 0, key, hold, ret_value, ret_found);
+}
+
+Status snapshot_tree_count(Snapshot *snapshot, uint32_t tree, EngineRange range, uint64_t *ret_count)
+{
+        assert(tree <= STORE_TREES_MAX);
+        return ops_of(snapshot)->count((EngineSnapshot *)snapshot, tree, range, ret_count);
 }
 
 Status snapshot_count(Snapshot *snapshot, EngineRange range, uint64_t *ret_count)
 {
-        return ops_of(snapshot)->count((EngineSnapshot *)snapshot, 0, range, ret_count);
+        return snapshot_tree_count(snapshot, 0, range, ret_count);
+}
+
+Status snapshot_tree_nth(Snapshot *snapshot, uint32_t tree, uint64_t n, Arena *hold, Bytes *ret_key, Bytes *ret_value,
+                         bool *ret_found)
+{
+        assert(tree <= STORE_TREES_MAX);
+        return ops_of(snapshot)->nth((EngineSnapshot *)snapshot, tree, n, hold, ret_key, ret_value, ret_found);
 }
 
 Status snapshot_nth(Snapshot *snapshot, uint64_t n, Arena *hold, Bytes *ret_key, Bytes *ret_value, bool *ret_found)
 {
-        return ops_of(snapshot)->nth((EngineSnapshot *)snapshot, 0, n, hold, ret_key, ret_value, ret_found);
+        return snapshot_tree_nth(snapshot, 0, n, hold, ret_key, ret_value, ret_found);
 }
 
 Status snapshot_split(Snapshot *snapshot, EngineRange range, size_t parts, Arena *hold, Bytes *ret_keys,
@@ -641,12 +660,18 @@ Status snapshot_split(Snapshot *snapshot, EngineRange range, size_t parts, Arena
         return ops_of(snapshot)->split((EngineSnapshot *)snapshot, 0, range, parts, hold, ret_keys, ret_count);
 }
 
-Status cursor_open(Snapshot *snapshot, EngineRange range, bool descending, Cursor **ret_cursor)
+Status cursor_tree_open(Snapshot *snapshot, uint32_t tree, EngineRange range, bool descending, Cursor **ret_cursor)
 {
         EngineCursor *cursor;
-        TRY(ops_of(snapshot)->cursor_open((EngineSnapshot *)snapshot, 0, range, descending, &cursor));
+        assert(tree <= STORE_TREES_MAX);
+        TRY(ops_of(snapshot)->cursor_open((EngineSnapshot *)snapshot, tree, range, descending, &cursor));
         *ret_cursor = (Cursor *)cursor;
         return ST_OK;
+}
+
+Status cursor_open(Snapshot *snapshot, EngineRange range, bool descending, Cursor **ret_cursor)
+{
+        return cursor_tree_open(snapshot, 0, range, descending, ret_cursor);
 }
 
 Status cursor_next(Cursor *cursor, Arena *hold, Bytes *ret_key, Bytes *ret_value, bool *ret_found)

@@ -15,7 +15,7 @@
 #include "storage/engine.h"
 #include "storage/moment.h"
 
-#define STORE_FORMAT_VERSION 2
+#define STORE_FORMAT_VERSION 3
 
 typedef struct Store Store;
 typedef struct StoreTable StoreTable; /* counted */
@@ -100,6 +100,17 @@ MUST_USE Status snapshot_split(Snapshot *snapshot, EngineRange range, size_t par
                                size_t *ret_count);
 void cursor_close(Cursor *cursor); /* NULL is fine; before its snapshot is unpinned */
 
+/* The same of one of the table's trees: 0 has its rows, 1 .. STORE_TREES_MAX its indexes (table/ says what is in them;
+ * a tree that was never written to is empty). All trees of a snapshot are of the same moment. */
+#define STORE_TREES_MAX 255
+MUST_USE Status snapshot_tree_get(Snapshot *snapshot, uint32_t tree, Bytes key, Arena *hold, Bytes *ret_value,
+                                  bool *ret_found);
+MUST_USE Status snapshot_tree_count(Snapshot *snapshot, uint32_t tree, EngineRange range, uint64_t *ret_count);
+MUST_USE Status snapshot_tree_nth(Snapshot *snapshot, uint32_t tree, uint64_t n, Arena *hold, Bytes *ret_key,
+                                  Bytes *ret_value, bool *ret_found);
+MUST_USE Status cursor_tree_open(Snapshot *snapshot, uint32_t tree, EngineRange range, bool descending,
+                                 Cursor **ret_cursor);
+
 /* --- writing: a commit changes any number of tables atomically --- */
 MUST_USE Status commit_begin(Store *store, Commit **ret_commit);
 /* Takes the writer lock of a table until the commit ends. Several: in order of id (asserted). ERR_NOT_FOUND if dropped.
@@ -111,6 +122,15 @@ MUST_USE Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *
                            bool *ret_found);
 MUST_USE Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value);
 MUST_USE Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found);
+/* The same for one of the table's trees. Index entries are in the log as rows are, so that a replay needs nobody to
+ * derive them. */
+MUST_USE Status commit_tree_get(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Arena *hold,
+                                Bytes *ret_value, bool *ret_found);
+MUST_USE Status commit_tree_put(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Bytes value);
+MUST_USE Status commit_tree_delete(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, bool *ret_found);
+/* Empties a tree (1 ..) at once, however large it is; snapshots keep what they see, and the space comes back when
+ * nobody needs it. */
+MUST_USE Status commit_tree_clear(Commit *commit, StoreTable *table, uint32_t tree);
 /* Creates a table; it can be locked and written in the same commit (through *ret_table, the caller's reference). */
 MUST_USE Status commit_create_table(Commit *commit, uint64_t id, const char *engine, StoreTable **ret_table);
 /* The table must be locked. */
@@ -157,8 +177,9 @@ typedef struct StoreCheck {
         /* Each thing that is wrong, as a line for people that names file and offset. */
         Status (*problem)(void *ctx, const char *text);
         /* May be NULL. As of the checkpoint, `after` false; then what the log changes, `after` true (value data NULL:
-         * a deletion). The text is what is wrong with the row, NULL if nothing. */
-        const char *(*row)(void *ctx, uint64_t table_id, Bytes key, Bytes value, bool after);
+         * a deletion; key data NULL too: the whole tree, which is not 0, is emptied). Of trees above 0 too. The text is
+         * what is wrong with the row, NULL if nothing. */
+        const char *(*row)(void *ctx, uint64_t table_id, uint32_t tree, Bytes key, Bytes value, bool after);
         /* May be NULL. Behind the problem that makes rows of this table unreadable or wrong. */
         void (*damaged)(void *ctx, uint64_t table_id);
         /* May be NULL. At the end, each table that there is then, the log's changes included; in order of id. */
@@ -166,7 +187,7 @@ typedef struct StoreCheck {
 } StoreCheck;
 typedef struct StoreCheckResult {
         uint64_t table_count;
-        uint64_t row_count;       /* as of the checkpoint */
+        uint64_t row_count;       /* as of the checkpoint, of trees 0 */
         uint64_t log_frame_count; /* commits behind the checkpoint of some engine */
         uint64_t byte_count;      /* of all files */
         uint64_t problem_count;

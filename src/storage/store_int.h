@@ -191,7 +191,7 @@ Status checkpoint_begin_backup(Store *store, CheckpointBackup *ret_backup);
 void checkpoint_end_backup(CheckpointBackup *backup); /* zeros are fine */
 
 /* --- throttle.c --- */
-#define PRESSURE_START 50 /* a checkpoint begins */
+#define PRESSURE_START 65 /* a checkpoint begins */
 /* By a writer that holds no lock: waits while the engine's cache is nearly full. When that cannot be helped: the
  * checkpoint's error. */
 Status throttle_wait(Store *store, const StoreEngine *host);

@@ -1,19 +1,19 @@
 /* throttle.c - writers wait for the checkpoint when an engine's cache fills with what is not in its files yet.
  *
- *      pressure   0 ........ 50 ........... 60 ................. 95 ........ 100
+ *      pressure   0 ........ 65 ........... 75 ................. 95 ........ 100
  *                 | nothing  | checkpoint   | at the disk's pace | wait      | a put fails with ERR_LIMIT
  *
  * The pace is what the checkpoints before took for the bytes that were logged meanwhile: commits are spread over that
  * time, and none of them stands still while the others fill the rest of the cache. The fuller it is the slower they go:
- * at 80 as fast as the disk, so that it stays there, with room for the moments in which a disk only syncs. */
+ * at 90 as fast as the disk, so that it stays there, with room for the moments in which a disk only syncs. */
 #include "storage/store_int.h"
 
 #include <inttypes.h>
 
-#define PRESSURE_PACE   60
-#define PRESSURE_LEVEL  80 /* as fast as the disk */
+#define PRESSURE_PACE   75
+#define PRESSURE_LEVEL  90 /* as fast as the disk */
 #define PRESSURE_WAIT   95
-#define PRESSURE_ROOM   75
+#define PRESSURE_ROOM   80
 #define PACE_LEAST      (1 << 20)        /* a checkpoint of fewer bytes says nothing */
 #define PACE_MOST_BYTES (4 << 20)        /* in one go */
 #define PACE_SLEEP_NS   INT64_C(100000)  /* less is not worth a wait: it adds up */

@@ -19,7 +19,7 @@
 #include "os/sim.h"
 #include "storage/store.h"
 
-enum { SLOTS = 5, KEYS = 150, HELD = 3, LARGE = 300000, ROUNDS = 4, PATH_BYTES = 40 };
+enum { SLOTS = 5, KEYS = 150, HELD = 3, LARGE = 300000, ROUNDS = 4, PATH_BYTES = 40, INDEX = 1 };
 
 /* --- what a seed decides --- */
 
@@ -100,7 +100,7 @@ typedef struct Model {
         Table tables[SLOTS];
 } Model;
 
-typedef enum ChangeKind { CHANGE_CREATE, CHANGE_DROP, CHANGE_ROW } ChangeKind;
+typedef enum ChangeKind { CHANGE_CREATE, CHANGE_DROP, CHANGE_ROW, CHANGE_INDEX /* no row */ } ChangeKind;
 typedef struct Change {
         ChangeKind kind;
         unsigned slot, key;
@@ -112,6 +112,8 @@ typedef struct Change {
 static void model_apply(Model *model, const Change *change)
 {
         Table *table = &model->tables[change->slot];
+        if (change->kind == CHANGE_INDEX)
+                return;
         if (change->kind == CHANGE_ROW)
                 table->rows[change->key] = change->row;
         else
@@ -265,6 +267,33 @@ static uint64_t rows_between(const Table *table, unsigned low, unsigned high)
         return n;
 }
 
+/* Tree INDEX has an entry with the seed for each row. */
+static bool check_index(World *world, Snapshot *snapshot, const Table *table)
+{
+        uint64_t count;
+        Cursor *cursor;
+        Arena hold;
+        Bytes key, value;
+        bool found, ok = went_well(world, snapshot_tree_count(snapshot, INDEX, (EngineRange){0}, &count), "counting");
+        MUST(!ok || count == rows_between(table, 0, KEYS), "table %" PRIu64 ": the index has %" PRIu64 " entries",
+             table->id, count);
+        if (!ok || !went_well(world, cursor_tree_open(snapshot, INDEX, (EngineRange){0}, false, &cursor), "a cursor"))
+                return false;
+        arena_init(&hold, 0);
+        for (unsigned k = 0; ok && k < KEYS; k++) {
+                if (!table->rows[k].seed)
+                        continue;
+                arena_reset(&hold);
+                ok = went_well(world, cursor_next(cursor, &hold, &key, &value, &found), "scanning");
+                MUST(!ok || (found && bytes_equal(key, keys[k]) && value.size == 4 &&
+                             load_u32(value.data) == table->rows[k].seed),
+                     "table %" PRIu64 ": the index entry of key %u is wrong", table->id, k);
+        }
+        cursor_close(cursor);
+        arena_done(&hold);
+        return ok;
+}
+
 /* Some of the ways to read a table, or all of it. False: a call failed, as it may. */
 static bool check_rows(World *world, Snapshot *snapshot, const Table *table, bool whole)
 {
@@ -305,6 +334,8 @@ static bool check_rows(World *world, Snapshot *snapshot, const Table *table, boo
                 MUST(!ok || !found, "table %" PRIu64 ": a row too many", table->id);
         }
         cursor_close(cursor);
+        if (ok && (whole || rnd(world, 8) == 0))
+                ok = check_index(world, snapshot, table);
         for (unsigned n = 0; ok && n < 5; n++) {
                 unsigned k = (unsigned)rnd(world, KEYS);
                 arena_reset(&hold);
@@ -423,9 +454,26 @@ static uint32_t random_size(World *world)
         }
 }
 
+/* As when an index is dropped and built again. */
+static Status index_again(Commit *commit, StoreTable *ref, const Table *table)
+{
+        uint8_t seed[4];
+        TRY(commit_tree_clear(commit, ref, INDEX));
+        for (unsigned k = 0; k < KEYS; k++) {
+                store_u32(seed, table->rows[k].seed);
+                if (table->rows[k].seed)
+                        TRY(commit_tree_put(commit, ref, INDEX, keys[k], BYTES(seed, 4)));
+        }
+        return ST_OK;
+}
+
 static Status change_table(World *world, Commit *commit, StoreTable *ref, Model *model, unsigned slot)
 {
         const Table *table = &model->tables[slot];
+        if (rnd(world, 15) == 0) {
+                TRY(index_again(commit, ref, table));
+                change_add(world, model, (Change){.kind = CHANGE_INDEX, .slot = slot});
+        }
         bool sweep = rnd(world, 12) == 0; /* a run of neighbours, all put or all deleted */
         unsigned n = 1 + (unsigned)rnd_scaled(world, 40), at = (unsigned)rnd(world, KEYS),
                  deletes = rnd(world, 2) ? 10 : 60;
@@ -433,6 +481,7 @@ static Status change_table(World *world, Commit *commit, StoreTable *ref, Model 
                 unsigned k = sweep ? (at + i) % KEYS : (unsigned)rnd(world, KEYS);
                 bool there = table->rows[k].seed != 0, found;
                 if (rnd(world, 100) < deletes) {
+                        TRY(commit_tree_delete(commit, ref, INDEX, keys[k], &found));
                         TRY(commit_delete(commit, ref, keys[k], &found));
                         MUST(found == there, "table %" PRIu64 ": a deletion finds key %u %s", table->id, k,
                              found ? "there" : "missing");
@@ -440,6 +489,9 @@ static Status change_table(World *world, Commit *commit, StoreTable *ref, Model 
                                 change_add(world, model, (Change){.kind = CHANGE_ROW, .slot = slot, .key = k});
                 } else {
                         Row row = {1 + (uint32_t)rnd(world, 1000000000), random_size(world)};
+                        uint8_t seed[4];
+                        store_u32(seed, row.seed);
+                        TRY(commit_tree_put(commit, ref, INDEX, keys[k], BYTES(seed, 4)));
                         TRY(commit_put(commit, ref, keys[k], value_of(row, value_space)));
                         change_add(world, model, (Change){.kind = CHANGE_ROW, .slot = slot, .key = k, .row = row});
                 }

@@ -201,6 +201,8 @@ static Status btree_table_open(Engine *engine, uint64_t table_id, EngineTable **
         Status st = table_make(engine, row_engine_ops(row.engine), table_id, row.root, &table);
         if (table) {
                 table->has_row = true;
+                if (table->tree && ptree_has_cleared(table->tree))
+                        dead_watch(engine, table);
                 table_add(table);
                 *ret_table = table;
         }
@@ -364,6 +366,11 @@ static Status btree_split(EngineSnapshot *snapshot, uint32_t tree, EngineRange r
         return ptree_split(snapshot_of(snapshot), tree, range_of(range), parts, hold, ret_keys, ret_count);
 }
 
+static bool btree_next_tree(EngineSnapshot *snapshot, uint32_t tree, uint32_t *ret_tree)
+{
+        return ptree_next_tree(snapshot_of(snapshot), tree, ret_tree) && *ret_tree < PRIVATE_TREES;
+}
+
 static Status btree_cursor_open(EngineSnapshot *snapshot, uint32_t tree, EngineRange range, bool descending,
                                 EngineCursor **ret_cursor)
 {
@@ -408,6 +415,12 @@ static Status btree_write_put(EngineWrite *write, uint32_t tree, Bytes key, Byte
 static Status btree_write_delete(EngineWrite *write, uint32_t tree, Bytes key, bool *ret_found)
 {
         return ptree_write_delete(write_of(write), tree, key, ret_found);
+}
+
+static Status btree_write_clear(EngineWrite *write, uint32_t tree)
+{
+        assert(tree > 0);
+        return ptree_write_clear(write_of(write), tree);
 }
 
 static Status btree_write_prepare(EngineWrite *write)
@@ -458,7 +471,8 @@ static void btree_table_tidy(EngineTable *table)
         .get = btree_get, .count = btree_count, .nth = btree_nth, .cursor_open = btree_cursor_open,                    \
         .cursor_next = btree_cursor_next, .cursor_skip = btree_cursor_skip, .cursor_close = btree_cursor_close,        \
         .split = btree_split, .write_get = btree_write_get, .write_put = btree_write_put,                              \
-        .write_delete = btree_write_delete, .write_prepare = btree_write_prepare, .table_tidy = btree_table_tidy
+        .write_delete = btree_write_delete, .write_prepare = btree_write_prepare, .table_tidy = btree_table_tidy,      \
+        .write_clear = btree_write_clear, .next_tree = btree_next_tree
 
 const EngineOps engine_btree = {
         SHARED_OPS,

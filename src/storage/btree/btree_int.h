@@ -69,7 +69,7 @@ struct Engine {
         EngineTable *tables, *dropped, *leaving;
         uint64_t checkpoint_ns_last, checkpoint_bytes_last;
         /* --- the checkpoint thread's --- */
-        EngineTable *with_dead; /* tables that had dead extents at the last checkpoint */
+        EngineTable *with_dead; /* tables that had dead extents, or cleared trees, at the last checkpoint */
         Purge *purges;
         size_t purge_count;
         bool purges_known;
@@ -86,6 +86,8 @@ void table_done(EngineTable *table);
 void table_free(EngineTable *table); /* takes it out of engine->tables before */
 
 /* --- checkpoint.c --- */
+/* The next checkpoints look whether it has extents to be written down, or to be given back. */
+void dead_watch(Engine *engine, EngineTable *table);
 Status btree_checkpoint(Engine *engine, uint64_t position, const EngineRoot *roots, size_t count) MUST_USE;
 
 /* --- documents.c --- */

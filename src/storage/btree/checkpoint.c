@@ -29,7 +29,7 @@ static Status dead_add(void *ctx, Extent extent)
         return ST_OK;
 }
 
-static void dead_watch(Engine *engine, EngineTable *table)
+void dead_watch(Engine *engine, EngineTable *table)
 {
         if (atomic_load(&table->in_dead))
                 return;
@@ -46,7 +46,7 @@ static Status dead_find(Run *run)
                 size_t before = run->dead_count;
                 if (table->tree)
                         TRY(ptree_dead(table->tree, run->position, dead_add, run));
-                if (run->dead_count > before) {
+                if (run->dead_count > before || (table->tree && ptree_has_cleared(table->tree))) {
                         at = &table->dead_next;
                 } else {
                         *at = table->dead_next;
@@ -263,6 +263,32 @@ static Status roots_flush(Run *run, const EngineRoot *roots, size_t count)
         return ST_OK;
 }
 
+/* Tables that did not change, but had a cleared tree that somebody read, or were opened with one. */
+static Status cleared_run(Run *run)
+{
+        for (EngineTable *table = run->engine->with_dead; table; table = table->dead_next) {
+                PSnapshot *snapshot;
+                PageRow row = {.table_id = table->id, .engine = ops_row_engine(table->ops)};
+                uint64_t drop_position = atomic_load(&table->drop_position);
+                if (!table->tree || !table->has_row || !ptree_has_cleared(table->tree))
+                        continue;
+                if (drop_position && drop_position <= run->position)
+                        continue; /* drops_run() */
+                TRY(ptree_pin(table->tree, &snapshot));
+                row.position = ptree_position(snapshot);
+                Status st = ST_OK;
+                if (row.position <= run->position)
+                        st = ptree_flush(snapshot, &row.root);
+                else if (ptree_must_flush(table->tree))
+                        st = status_new(ERR_BUSY, "table %" PRIu64 " changes while it has to be written", table->id);
+                ptree_unpin(snapshot);
+                if (!st && row.position <= run->position)
+                        st = pagefile_row_put(run->engine->file, &row);
+                TRY_CTX(st, "table %" PRIu64, table->id);
+        }
+        return ST_OK;
+}
+
 static Status checkpoint_run(Run *run, const EngineRoot *roots, size_t count)
 {
         Engine *engine = run->engine;
@@ -272,6 +298,8 @@ static Status checkpoint_run(Run *run, const EngineRoot *roots, size_t count)
         Status st = drops_run(run); /* first: a new table may have the number of a dropped one */
         if (!st)
                 st = roots_flush(run, roots, count);
+        if (!st)
+                st = cleared_run(run);
         if (!st)
                 st = purges_run(run);
         if (!st)

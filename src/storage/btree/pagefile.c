@@ -10,7 +10,7 @@
 #include "os/thread.h"
 
 /* Dirty nodes may be this share of the cache before puts are refused, and in any case so much. */
-#define DIRTY_SHARE_PERCENT 40
+#define DIRTY_SHARE_PERCENT 70
 #define DIRTY_MIN_BYTES     ((size_t)4 << 20)
 #define DIRTY_DEFAULT_BYTES ((size_t)512 << 20) /* of a cache without budget */
 /* A flush syncs whenever it has written so much: the sync at the end is short then, and others who use the device

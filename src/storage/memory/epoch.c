@@ -115,19 +115,65 @@ static bool garbage_add(GarbageList *list, uintptr_t tagged, uint64_t death)
         return true;
 }
 
+/* How much of it is worth a look: a tree that was cleared, at once. */
+static size_t garbage_weight(uintptr_t tagged)
+{
+        return (tagged & GARBAGE_MASK) == GARBAGE_CLEARED ? FRESH_HANDOVER + 1 : garbage_bytes(tagged);
+}
+
 Status garbage_push(EngineWrite *write, void *object, GarbageKind kind)
 {
         uintptr_t tagged = (uintptr_t)object | kind;
         if (!garbage_add(&write->table->fresh, tagged, write->version))
                 return status_nomem();
-        write->garbage_bytes += garbage_bytes(tagged);
+        write->garbage_bytes += garbage_weight(tagged);
         return ST_OK;
+}
+
+static void doom(EngineTable *table, Cleared *cleared)
+{
+        mutex_lock(&table->engine->mu);
+        cleared->next = table->doomed;
+        table->doomed = cleared;
+        atomic_store_explicit(&table->has_doomed, true, memory_order_release);
+        mutex_unlock(&table->engine->mu);
+}
+
+bool epoch_free_doomed(EngineTable *table, size_t most_nodes)
+{
+        size_t freed = 0;
+        for (Cleared *cleared; (cleared = table->doomed) && most_nodes > 0;) {
+                freed += node_free_some(table, &cleared->top, &most_nodes);
+                if (cleared->top)
+                        break;
+                table->doomed = cleared->next;
+                freed += garbage_bytes((uintptr_t)cleared | GARBAGE_CLEARED);
+                mem_free(cleared);
+        }
+        if (!table->doomed)
+                atomic_store_explicit(&table->has_doomed, false, memory_order_relaxed);
+        table_account(table, -(int64_t)freed);
+        return table->doomed != NULL;
+}
+
+static bool doomed_free(EngineTable *table, size_t most_nodes)
+{
+        if (likely(!atomic_load_explicit(&table->has_doomed, memory_order_acquire)))
+                return false;
+        mutex_lock(&table->engine->mu);
+        bool more = epoch_free_doomed(table, most_nodes);
+        mutex_unlock(&table->engine->mu);
+        return more;
 }
 
 size_t garbage_free(EngineTable *table, uintptr_t tagged, bool writer)
 {
-        void *object = (void *)(tagged & ~(uintptr_t)3);
-        GarbageKind kind = (GarbageKind)(tagged & 3);
+        void *object = (void *)(tagged & ~GARBAGE_MASK);
+        GarbageKind kind = (GarbageKind)(tagged & GARBAGE_MASK);
+        if (kind == GARBAGE_CLEARED) {
+                doom(table, object);
+                return 0;
+        }
         if (writer && (kind == GARBAGE_LEAF || kind == GARBAGE_INNER)) {
                 /* A small table keeps few nodes for its next writes, a large one up to NODE_CACHE_MAX of each kind. */
                 NodeCache *cache = kind == GARBAGE_LEAF ? &table->leaves : &table->inners;
@@ -266,7 +312,7 @@ static int64_t list_sift(EngineTable *table, size_t pin_count, GarbageList *list
         Holder *last = NULL;
         for (size_t i = 0; i < list->count; i++) {
                 Garbage item = list->items[i];
-                uint64_t birth = *(const uint64_t *)(item.tagged & ~(uintptr_t)3), pin;
+                uint64_t birth = *(const uint64_t *)(item.tagged & ~GARBAGE_MASK), pin;
                 if (!pin_below(table, pin_count, item.death, &pin) || pin >> 1 < birth) {
                         freed += (int64_t)garbage_free(table, item.tagged, writer);
                         continue;
@@ -332,11 +378,14 @@ static void reclaim_and_unlock(EngineTable *table, bool writer) RELEASE(table->g
                         freed += list_sift(table, pins, &table->fresh, true);
                         table->fresh_bytes = 0;
                         for (size_t i = 0; i < table->fresh.count && table->fresh_bytes <= FRESH_HANDOVER; i++)
-                                table->fresh_bytes += garbage_bytes(table->fresh.items[i].tagged);
+                                table->fresh_bytes += garbage_weight(table->fresh.items[i].tagged);
                         table->scan_version = atomic_load(&table->root)->version;
                 }
                 table_account(table, -freed);
         }
+        /* Who ends a snapshot gives back what it held; a writer has no time for more than a little. */
+        while (!writer && !table->dropped && doomed_free(table, DOOMED_NODES))
+                ;
         atomic_store_explicit(&table->gc_busy, false, memory_order_relaxed);
         mutex_unlock(&table->gc_mu);
 }
@@ -367,6 +416,7 @@ void slot_unpin(struct EngineSnapshot *slot) NO_TSA
 
 void epoch_tidy(EngineTable *table)
 {
+        doomed_free(table, DOOMED_NODES / 4);
         size_t worth =
                 MAX(atomic_load_explicit(&table->memory_bytes, memory_order_relaxed) / 16, (size_t)FRESH_MIN_BYTES);
         worth = MIN(worth, (size_t)FRESH_MAX_BYTES);

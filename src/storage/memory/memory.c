@@ -34,6 +34,12 @@ static void list_free(GarbageList *list, EngineTable *table)
         mem_free(list->items);
 }
 
+static void cleared_free(EngineTable *table) NO_TSA
+{
+        while (epoch_free_doomed(table, SIZE_MAX))
+                ;
+}
+
 static void cache_free(NodeCache *cache, size_t node_bytes, EngineTable *table)
 {
         while (cache->count > 0) {
@@ -46,19 +52,6 @@ void memory_table_free(EngineTable *table) NO_TSA
 {
         Engine *engine = table->engine;
         Root *root = atomic_load(&table->root);
-        for (uint32_t i = 0; i < root->tree_count; i++)
-                tree_free(table, &root->trees[i]);
-        table_account(table, -(int64_t)garbage_free(table, (uintptr_t)root | GARBAGE_ROOT, false));
-        list_free(&table->fresh, table);
-        for (size_t i = 0; i < table->holder_count; i++)
-                list_free(&table->holders[i].list, table);
-        cache_free(&table->leaves, sizeof(Node), table);
-        cache_free(&table->inners, sizeof(Inner), table);
-        mem_free(table->holders);
-        mem_free(table->pins);
-        table_account(table, -(int64_t)sizeof(EngineTable));
-        assert(atomic_load(&table->memory_bytes) == 0);
-
         mutex_lock(&engine->mu);
         if (table->previous)
                 table->previous->next = table->next;
@@ -66,7 +59,21 @@ void memory_table_free(EngineTable *table) NO_TSA
                 engine->tables = table->next;
         if (table->next)
                 table->next->previous = table->previous;
-        mutex_unlock(&engine->mu);
+        mutex_unlock(&engine->mu); /* memory_maintain() does not find it any more */
+
+        for (uint32_t i = 0; i < root->tree_count; i++)
+                tree_free(table, &root->trees[i]);
+        table_account(table, -(int64_t)garbage_free(table, (uintptr_t)root | GARBAGE_ROOT, false));
+        list_free(&table->fresh, table);
+        for (size_t i = 0; i < table->holder_count; i++)
+                list_free(&table->holders[i].list, table);
+        cleared_free(table);
+        cache_free(&table->leaves, sizeof(Node), table);
+        cache_free(&table->inners, sizeof(Inner), table);
+        mem_free(table->holders);
+        mem_free(table->pins);
+        table_account(table, -(int64_t)sizeof(EngineTable));
+        assert(atomic_load(&table->memory_bytes) == 0);
         mutex_done(&table->gc_mu);
         mem_free(table);
 }
@@ -237,6 +244,18 @@ static Status memory_split(EngineSnapshot *snapshot, uint32_t tree_id, EngineRan
         return ST_OK;
 }
 
+static bool memory_next_tree(EngineSnapshot *snapshot, uint32_t tree_id, uint32_t *ret_tree)
+{
+        const Root *root = snapshot->root;
+        for (uint32_t i = 0; i < root->tree_count; i++) {
+                if (root->trees[i].id < tree_id || root->trees[i].count == 0)
+                        continue;
+                *ret_tree = root->trees[i].id;
+                return true;
+        }
+        return false;
+}
+
 static Status memory_cursor_open(EngineSnapshot *snapshot, uint32_t tree_id, EngineRange range, bool descending,
                                  EngineCursor **ret_cursor)
 {
@@ -324,7 +343,6 @@ static Status memory_write_begin(EngineTable *table, EngineWrite **ret_write)
                 return status_nomem();
         root->version = old->version + 1;
         root->position = old->position;
-        root->row_bytes = old->row_bytes;
         root->tree_count = old->tree_count;
         memcpy(root->trees, old->trees, old->tree_count * sizeof(Tree));
         EngineWrite *write = &table->write;
@@ -422,6 +440,35 @@ static Status memory_write_delete(EngineWrite *write, uint32_t tree_id, Bytes ke
         return tree ? tree_delete(write, tree, key, ret_found) : ST_OK;
 }
 
+static Status memory_write_clear(EngineWrite *write, uint32_t tree_id)
+{
+        Root *root = write->root;
+        Tree *tree = root_tree(root, tree_id);
+        assert(tree_id != 0);
+        if (!tree)
+                return ST_OK;
+        TRY(tree_clear(write, tree));
+        memmove(tree, tree + 1, (size_t)(root->trees + root->tree_count - (tree + 1)) * sizeof(Tree));
+        root->tree_count--;
+        return ST_OK;
+}
+
+/* Gives back the memory of cleared trees. Not beside anybody who has to wait for long. */
+static Status memory_maintain(Engine *engine) NO_TSA
+{
+        for (bool more = true; more;) {
+                EngineTable *table;
+                mutex_lock(&engine->mu);
+                for (table = engine->tables; table && !table->doomed; table = table->next)
+                        ;
+                if (table)
+                        epoch_free_doomed(table, DOOMED_NODES);
+                mutex_unlock(&engine->mu);
+                more = table != NULL;
+        }
+        return ST_OK;
+}
+
 static void memory_write_commit(EngineWrite *write, uint64_t position)
 {
         EngineTable *table = write->table;
@@ -429,7 +476,7 @@ static void memory_write_commit(EngineWrite *write, uint64_t position)
         root->position = position;
         const Tree *primary = root_tree(root, 0);
         atomic_store_explicit(&table->row_count, primary ? primary->count : 0, memory_order_relaxed);
-        atomic_store_explicit(&table->row_bytes, root->row_bytes, memory_order_relaxed);
+        atomic_store_explicit(&table->row_bytes, root_bytes(root), memory_order_relaxed);
         atomic_store(&table->root, root);
         table->fresh_bytes += write->garbage_bytes;
         table_account(table, write->bytes_delta);
@@ -444,6 +491,13 @@ static void memory_write_abort(EngineWrite *write)
         for (uint32_t i = 0; i < write->root->tree_count; i++)
                 tree_discard(write, &write->root->trees[i]);
         write->bytes_delta -= (int64_t)garbage_free(table, (uintptr_t)write->root | GARBAGE_ROOT, true);
+        for (size_t i = write->fresh_mark; i < table->fresh.count; i++) {
+                uintptr_t tagged = table->fresh.items[i].tagged;
+                if ((tagged & GARBAGE_MASK) != GARBAGE_CLEARED)
+                        continue;
+                write->bytes_delta -= (int64_t)garbage_bytes(tagged);
+                mem_free((void *)(tagged & ~GARBAGE_MASK));
+        }
         table->fresh.count = write->fresh_mark;
         table_account(table, write->bytes_delta);
         table->writing = false;
@@ -476,4 +530,7 @@ const EngineOps engine_memory = {
         .write_commit = memory_write_commit,
         .write_abort = memory_write_abort,
         .table_tidy = epoch_tidy,
+        .maintain = memory_maintain,
+        .write_clear = memory_write_clear,
+        .next_tree = memory_next_tree,
 };

@@ -47,24 +47,31 @@ typedef struct Inner {
 
 typedef struct Tree {
         uint32_t id;
-        Node *top; /* NULL = empty */
-        uint64_t count;
+        Node *top;             /* NULL = empty */
+        uint64_t count, bytes; /* rows; keys and values */
 } Tree;
+
+/* A tree that was cleared, whole: no snapshot reads it when it is freed. */
+typedef struct Cleared {
+        uint64_t birth; /* 0: older than any reader */
+        Node *top;
+        struct Cleared *next; /* of EngineTable.doomed */
+} Cleared;
 
 /* What a commit publishes and a snapshot pins. Immutable once published. */
 typedef struct Root {
         uint64_t version;  /* of this table, one more with each commit; first field, as birth */
         uint64_t position; /* in the log */
-        uint64_t row_bytes;
         uint32_t tree_count, tree_capacity;
         Tree trees[]; /* ascending by id */
 } Root;
 
-typedef enum GarbageKind { GARBAGE_ROW, GARBAGE_LEAF, GARBAGE_INNER, GARBAGE_ROOT } GarbageKind;
+typedef enum GarbageKind { GARBAGE_ROW, GARBAGE_LEAF, GARBAGE_INNER, GARBAGE_ROOT, GARBAGE_CLEARED } GarbageKind;
 typedef struct Garbage {
-        uintptr_t tagged; /* pointer | GarbageKind */
+        uintptr_t tagged; /* pointer | GarbageKind: what mem_alloc gives is aligned to 16 */
         uint64_t death;   /* the first version that does not reach it */
 } Garbage;
+#define GARBAGE_MASK ((uintptr_t)7)
 typedef struct GarbageList {
         Garbage *items;
         size_t count, capacity;
@@ -139,6 +146,8 @@ struct EngineTable {
         Engine *engine;
         uint64_t id;
         EngineTable *next, *previous; /* GUARDED_BY(engine->mu) */
+        Cleared *doomed;              /* GUARDED_BY(engine->mu): nobody reads them; freed bit by bit */
+        atomic_bool has_doomed;       /* a hint */
         /* --- any thread --- */
         Root *_Atomic root;
         atomic_size_t memory_bytes;
@@ -189,10 +198,17 @@ Status tree_put(EngineWrite *write, Tree *tree, Bytes key, Bytes value);
 Status tree_delete(EngineWrite *write, Tree *tree, Bytes key, bool *ret_found);
 void tree_discard(EngineWrite *write, Tree *tree); /* frees what the running write made */
 void tree_free(EngineTable *table, Tree *tree);    /* frees all */
+/* Empties it: what others can see becomes garbage, what the running write made goes. After an error the tree is as it
+ * was, but the write can only be aborted. */
+Status tree_clear(EngineWrite *write, Tree *tree);
+/* Frees up to `most` nodes (and a few more) under *top, which nobody reads, and sets it to NULL after the last. Returns
+ * the bytes. */
+size_t node_free_some(EngineTable *table, Node **top, size_t *most);
 /* Asserts every invariant of README.md. */
 void tree_check(const Tree *tree);
 
 Tree *root_tree(const Root *root, uint32_t id); /* NULL if absent */
+uint64_t root_bytes(const Root *root);          /* keys and values of all trees */
 
 /* --- epoch.c --- */
 Status slot_take(Engine *engine, struct EngineSnapshot **ret_slot);
@@ -204,6 +220,9 @@ Status garbage_push(EngineWrite *write, void *object, GarbageKind kind);
 size_t garbage_free(EngineTable *table, uintptr_t tagged, bool writer);
 /* Frees what nobody can reach any more. By the writer: its fresh garbage too. */
 void epoch_reclaim(EngineTable *table, bool writer);
+/* Frees some of the table's cleared trees that nobody reads; false when none are left. */
+bool epoch_free_doomed(EngineTable *table, size_t most_nodes) REQUIRES(table->engine->mu);
+#define DOOMED_NODES 64u /* in one go: tens of microseconds */
 /* By the writer after a commit: reclaims when it is worth it. */
 void epoch_tidy(EngineTable *table);
 unsigned epoch_pin_count(Engine *engine, const EngineTable *table); /* table NULL: of all tables */

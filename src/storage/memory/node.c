@@ -10,8 +10,8 @@ static const Bytes no_key = {NULL, 0};
 
 size_t garbage_bytes(uintptr_t tagged)
 {
-        const void *object = (const void *)(tagged & ~(uintptr_t)3);
-        switch ((GarbageKind)(tagged & 3)) {
+        const void *object = (const void *)(tagged & ~GARBAGE_MASK);
+        switch ((GarbageKind)(tagged & GARBAGE_MASK)) {
         case GARBAGE_ROW: {
                 const Row *row = object;
                 return sizeof(Row) + row->key_size + row->value_size + 8; /* 8: the heap's own */
@@ -22,6 +22,7 @@ size_t garbage_bytes(uintptr_t tagged)
                 const Root *root = object;
                 return sizeof(Root) + root->tree_capacity * sizeof(Tree) + 8;
         }
+        case GARBAGE_CLEARED: return sizeof(Cleared) + 8;
         }
         return 0;
 }
@@ -473,7 +474,7 @@ static Status tree_grow(EngineWrite *write, Tree *tree, Row *separator, Node *ri
  * write, but for rows moved from older nodes, which stay reachable from those: only new ones are freed. */
 static void split_undo(EngineWrite *write, Row *separator, Node *right)
 {
-        Tree lost = {0, right, 0};
+        Tree lost = {.top = right};
         tree_discard(write, &lost);
         if (separator->birth == write->version)
                 write->bytes_delta -= (int64_t)garbage_free(write->table, (uintptr_t)separator | GARBAGE_ROW, true);
@@ -543,12 +544,12 @@ Status tree_put(EngineWrite *write, Tree *tree, Bytes key, Bytes value)
                         return st;
                 }
                 *place = row;
-                write->root->row_bytes -= old_bytes;
+                tree->bytes -= old_bytes;
         } else {
                 TRY(path_insert(write, tree, path, depth, row));
                 tree->count++;
         }
-        write->root->row_bytes += key.size + value.size;
+        tree->bytes += key.size + value.size;
         return ST_OK;
 }
 
@@ -641,7 +642,7 @@ Status tree_delete(EngineWrite *write, Tree *tree, Bytes key, bool *ret_found)
         for (unsigned i = 0; i + 1 < depth; i++)
                 node_inner(path[i].node)->counts[path[i].index]--;
         tree->count--;
-        write->root->row_bytes -= row_bytes;
+        tree->bytes -= row_bytes;
 
         for (unsigned i = depth - 1; i > 0 && path[i].node->count < NODE_MIN; i--) {
                 Node *parent = path[i - 1].node;
@@ -695,6 +696,62 @@ void tree_free(EngineTable *table, Tree *tree)
         tree->top = NULL;
 }
 
+/* Nothing is freed here: this may fail. */
+static Status clear_note(EngineWrite *write, Node *node)
+{
+        if (node->birth != write->version) {
+                Cleared *cleared = mem_zalloc(sizeof(Cleared));
+                if (!cleared)
+                        return status_nomem();
+                cleared->top = node;
+                Status st = garbage_push(write, cleared, GARBAGE_CLEARED);
+                if (st)
+                        mem_free(cleared);
+                else
+                        write->bytes_delta += (int64_t)garbage_bytes((uintptr_t)cleared | GARBAGE_CLEARED);
+                return st;
+        }
+        for (unsigned i = 0; i < node->count; i++) {
+                if (node->level)
+                        TRY(clear_note(write, node_inner(node)->children[i]));
+                if (node->rows[i] && node->rows[i]->birth != write->version)
+                        TRY(garbage_push(write, node->rows[i], GARBAGE_ROW));
+        }
+        return ST_OK;
+}
+
+Status tree_clear(EngineWrite *write, Tree *tree)
+{
+        if (tree->top)
+                TRY(clear_note(write, tree->top));
+        tree_discard(write, tree);
+        tree->count = tree->bytes = 0;
+        return ST_OK;
+}
+
+size_t node_free_some(EngineTable *table, Node **top, size_t *most)
+{
+        Node *node = *top;
+        size_t freed = 0;
+        while (node->level && node->count > 0 && *most > 0) {
+                unsigned last = node->count - 1u;
+                freed += node_free_some(table, &node_inner(node)->children[last], most);
+                if (node_inner(node)->children[last])
+                        return freed;
+                if (node->rows[last])
+                        freed += garbage_free(table, (uintptr_t)node->rows[last] | GARBAGE_ROW, false);
+                node->count--;
+        }
+        if (*most == 0)
+                return freed;
+        for (unsigned i = 0; i < node->count; i++)
+                freed += garbage_free(table, (uintptr_t)node->rows[i] | GARBAGE_ROW, false);
+        freed += garbage_free(table, (uintptr_t)node | (node->level ? GARBAGE_INNER : GARBAGE_LEAF), false);
+        --*most;
+        *top = NULL;
+        return freed;
+}
+
 static uint64_t node_check(const Node *node, Bytes low, Bytes high)
 {
         uint64_t rows = 0;
@@ -728,6 +785,14 @@ void tree_check(const Tree *tree)
 {
         uint64_t rows = tree->top ? node_check(tree->top, no_key, no_key) : 0;
         assert(rows == tree->count);
+}
+
+uint64_t root_bytes(const Root *root)
+{
+        uint64_t bytes = 0;
+        for (uint32_t i = 0; i < root->tree_count; i++)
+                bytes += root->trees[i].bytes;
+        return bytes;
 }
 
 Tree *root_tree(const Root *root, uint32_t id)

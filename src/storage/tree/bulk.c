@@ -22,6 +22,7 @@ struct PBulk {
         PWrite *write;
         uint32_t id;
         uint64_t rows, key_bytes;
+        TreeTop sizes; /* of values */
         PagePacking packing;
         Level *levels[HEIGHT_LIMIT];
         uint8_t last[PTREE_MAX_KEY_BYTES]; /* key added last */
@@ -49,7 +50,7 @@ Status ptree_bulk_begin(PWrite *write, uint32_t id, PBulk **ret_bulk)
         if (!bulk)
                 return status_nomem();
         bulk->write = write;
-        bulk->id = id;
+        bulk->id = bulk->sizes.id = id;
         write->bulk = true;
         *ret_bulk = bulk;
         return ST_OK;
@@ -189,7 +190,7 @@ Status ptree_bulk_add(PBulk *bulk, Bytes key, Bytes value)
                 return status_new(ERR_INVALID, "row %llu of a sorted load: its key does not ascend",
                                   (unsigned long long)bulk->rows);
         TRY(level_at(bulk, 0, &leaf));
-        TRY(value_store(bulk->write, value, packed, &code, &stored));
+        TRY(value_store(bulk->write, &bulk->sizes, value, packed, &code, &stored));
         if (leaf->count &&
             (leaf->count == PAGE_MAX_ENTRIES || level_bytes(leaf, 0, key, stored.size) > PAGE_MAX_BYTES)) {
                 TRY(leaf_emit(bulk));
@@ -217,7 +218,8 @@ static Status bulk_close(PBulk *bulk)
                         TRY(write_top(bulk->write, bulk->id, &top));
                         child_copy(&top->top, &level->children[0]);
                         assert(top->top.rows == bulk->rows);
-                        bulk->write->root->row_bytes += bulk->key_bytes;
+                        top->bytes += bulk->key_bytes + bulk->sizes.bytes;
+                        top->values += bulk->sizes.values;
                         return ST_OK;
                 }
                 Child written;

@@ -301,7 +301,8 @@ static void limbo_free(PCache *cache) REQUIRES(cache->mu)
 
 static Frame *frame_at(const PCache *cache, uint32_t i) REQUIRES(cache->mu)
 {
-        return &cache->frames[i / FRAME_CHUNK][i % FRAME_CHUNK];
+        return i < FRAME_CHUNK ? &cache->frames[i / FRAME_CHUNK_SMALL][i % FRAME_CHUNK_SMALL]
+                               : &cache->frames[FRAME_CHUNK / FRAME_CHUNK_SMALL - 1 + i / FRAME_CHUNK][i % FRAME_CHUNK];
 }
 
 static void evict(PCache *cache, Frame *frame, Page *page) REQUIRES(cache->mu)
@@ -385,18 +386,21 @@ Page *page_alloc(PCache *cache)
 Frame *cache_frame_take(PCache *cache) REQUIRES(cache->mu)
 {
         if (!cache->free_frames) {
-                uint32_t chunk = cache->frame_count / FRAME_CHUNK;
-                Frame *frames = chunk < FRAME_CHUNKS ? mem_zalloc(FRAME_CHUNK * sizeof(Frame)) : NULL;
+                bool small = cache->frame_count < FRAME_CHUNK;
+                uint32_t count = small ? FRAME_CHUNK_SMALL : FRAME_CHUNK;
+                uint32_t chunk = small ? cache->frame_count / count
+                                       : FRAME_CHUNK / FRAME_CHUNK_SMALL - 1 + cache->frame_count / count;
+                Frame *frames = chunk < FRAME_CHUNKS ? mem_zalloc(count * sizeof(Frame)) : NULL;
                 if (!frames)
                         return NULL;
                 cache->frames[chunk] = frames;
-                for (uint32_t i = FRAME_CHUNK; i-- > 0;) {
+                for (uint32_t i = count; i-- > 0;) {
                         frames[i].hash_next = cache->free_frames;
                         cache->free_frames = &frames[i];
                 }
-                cache->frame_count += FRAME_CHUNK;
-                atomic_fetch_add(&cache->used_bytes, FRAME_CHUNK * sizeof(Frame));
-                cache->fixed_bytes += FRAME_CHUNK * sizeof(Frame);
+                cache->frame_count += count;
+                atomic_fetch_add(&cache->used_bytes, count * sizeof(Frame));
+                cache->fixed_bytes += count * sizeof(Frame);
         }
         Frame *frame = cache->free_frames;
         cache->free_frames = frame->hash_next;
@@ -563,6 +567,16 @@ Status node_load_slow(PCache *cache, Child *child, Page **ret_page)
         return page ? ST_OK : status_nomem();
 }
 
+static void frame_written(PCache *cache, Frame *frame, Extent extent, uint32_t bytes, bool bound) REQUIRES(cache->mu)
+{
+        assert(frame->state == FRAME_DIRTY);
+        frame->state = FRAME_CLEAN;
+        frame->bound = bound;
+        atomic_store_explicit(&frame->bytes, bytes, memory_order_relaxed);
+        cache_hash_add(cache, frame, extent);
+        atomic_fetch_sub(&cache->dirty_bytes, atomic_load_explicit(&frame->page, memory_order_relaxed)->alloc_bytes);
+}
+
 Status node_write(PCache *cache, Frame *frame, PagePacking *packing, SpaceBatch *batch, bool bound)
 {
         uint8_t stored[PAGE_MAX_BYTES];
@@ -579,12 +593,42 @@ Status node_write(PCache *cache, Frame *frame, PagePacking *packing, SpaceBatch 
                 return st;
         }
         mutex_lock(&cache->mu);
-        assert(frame->state == FRAME_DIRTY);
-        frame->state = FRAME_CLEAN;
-        frame->bound = bound;
-        atomic_store_explicit(&frame->bytes, bytes, memory_order_relaxed);
-        cache_hash_add(cache, frame, extent);
-        atomic_fetch_sub(&cache->dirty_bytes, page->alloc_bytes);
+        frame_written(cache, frame, extent, bytes, bound);
+        mutex_unlock(&cache->mu);
+        return ST_OK;
+}
+
+static void pieces_discard(PCache *cache, const SpacePiece *pieces, unsigned count)
+{
+        for (unsigned i = 0; i < count; i++)
+                status_ignore(space_discard(cache->space, pieces[i].extent));
+}
+
+Status leaves_write(PCache *cache, Frame *const *frames, unsigned count, PagePacking *packing, uint8_t *buffer)
+{
+        SpacePiece pieces[FLUSH_LEAVES], sorted[FLUSH_LEAVES];
+        assert(count <= FLUSH_LEAVES);
+        for (unsigned i = 0; i < count; i++, buffer += PAGE_MAX_BYTES) {
+                const Page *page = atomic_load_explicit(&frames[i]->page, memory_order_acquire);
+                uint32_t bytes = page_encode(page, frames[i]->birth, packing, buffer);
+                Extent extent;
+                Status st = space_alloc(cache->space, bytes, &extent);
+                if (st) {
+                        pieces_discard(cache, pieces, i);
+                        return st;
+                }
+                stored_place(buffer, extent);
+                pieces[i] = (SpacePiece){extent, buffer, bytes};
+        }
+        memcpy(sorted, pieces, count * sizeof(*pieces));
+        Status st = space_write_pieces(cache->space, sorted, count);
+        if (st) {
+                pieces_discard(cache, pieces, count);
+                return st;
+        }
+        mutex_lock(&cache->mu);
+        for (unsigned i = 0; i < count; i++)
+                frame_written(cache, frames[i], pieces[i].extent, (uint32_t)pieces[i].bytes, true);
         mutex_unlock(&cache->mu);
         return ST_OK;
 }
@@ -629,8 +673,8 @@ PCache *pcache_close(PCache *cache) NO_TSA
                         page_free_locked(cache, atomic_load(&frame->page));
         }
         heap_done(&cache->heap);
-        for (uint32_t i = 0; i < cache->frame_count; i += FRAME_CHUNK)
-                mem_free(cache->frames[i / FRAME_CHUNK]);
+        for (uint32_t i = 0; i < FRAME_CHUNKS && cache->frames[i]; i++)
+                mem_free(cache->frames[i]);
         for (unsigned kind = 0; kind < 2; kind++)
                 for (unsigned i = 0; i < SLOT_CHUNKS && cache->slot_memory[kind][i]; i++)
                         mem_free(cache->slot_memory[kind][i]);

@@ -88,15 +88,17 @@ static Status describe_record(PCache *cache, const uint8_t *stored, size_t bytes
         const uint8_t *at = stored + sizeof(PageHeader);
         if (bytes < sizeof(PageHeader) + RECORD_HEAD_BYTES)
                 return buf_append_str(out, "root record, cut short\n");
-        uint32_t count = load_u32(at + 32);
+        uint32_t count = load_u32(at + 32), cleared = load_u32(at + 36);
         TRY(buf_printf(out,
                        "root record: version %" PRIu64 ", position %" PRIu64 ", %" PRIu64
-                       " bytes of keys and values, %" PRIu64 " values in extents of their own, %u trees\n",
-                       load_u64(at), load_u64(at + 8), load_u64(at + 16), load_u64(at + 24), count));
+                       " bytes of keys and values, %" PRIu64
+                       " values in extents of their own, %u trees, %u cleared ones\n",
+                       load_u64(at), load_u64(at + 8), load_u64(at + 16), load_u64(at + 24), count, cleared));
         at += RECORD_HEAD_BYTES;
-        for (uint32_t i = 0; i < count && at + RECORD_TREE_BYTES <= stored + bytes; i++, at += RECORD_TREE_BYTES) {
-                TRY(buf_printf(out, "        tree %u of %" PRIu64 " rows: %u bytes in ", load_u32(at),
-                               load_u64(at + 16), load_u32(at + 4)));
+        for (uint64_t i = 0; i < (uint64_t)count + cleared && at + RECORD_TREE_BYTES <= stored + bytes;
+             i++, at += RECORD_TREE_BYTES) {
+                TRY(buf_printf(out, "        %stree %u of %" PRIu64 " rows: %u bytes in ", i < count ? "" : "cleared ",
+                               load_u32(at), load_u64(at + 16), load_u32(at + 4)));
                 TRY(place(cache, load_u64(at + 8), out));
                 TRY(buf_append_str(out, "\n"));
         }

@@ -47,6 +47,53 @@ static void bound_release(PTree *tree, uint64_t version, size_t old_count, bool 
         } while (atomic_load(&tree->begun) > until);
 }
 
+static void child_written(Child *child, const Frame *frame)
+{
+        atomic_store_explicit(&child->bytes, (uint16_t)atomic_load_explicit(&frame->bytes, memory_order_relaxed),
+                              memory_order_relaxed);
+        atomic_store_explicit(&child->extent, atomic_load(&frame->extent), memory_order_release);
+}
+
+static Status leaves_flush_some(PTree *tree, Child *const *children, Frame *const *frames, unsigned count)
+{
+        PCache *cache = tree->cache;
+        size_t bytes = 0;
+        if (count == 0)
+                return ST_OK;
+        TRY(leaves_write(cache, frames, count, &tree->packing, tree->flush_buffer));
+        for (unsigned i = 0; i < count; i++) {
+                bound_add(tree, frames[i]);
+                child_written(children[i], frames[i]);
+                bytes += atomic_load_explicit(&frames[i]->bytes, memory_order_relaxed);
+        }
+        return cache->flushed ? cache->flushed(cache->flushed_ctx, bytes) : ST_OK;
+}
+
+/* The dirty leaves under a node: nearly all that is dirty, so these are written several at once. */
+static Status leaves_flush(PTree *tree, Page *page)
+{
+        Child *children[FLUSH_LEAVES];
+        Frame *frames[FLUSH_LEAVES];
+        unsigned n = 0;
+        for (unsigned i = 0; i < page_child_count(page); i++) {
+                Child *child = &page->children[i];
+                if (atomic_load_explicit(&child->extent, memory_order_acquire))
+                        continue;
+                Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
+                if (atomic_load(&frame->extent)) {
+                        child_written(child, frame);
+                        continue;
+                }
+                children[n] = child;
+                frames[n++] = frame;
+                if (n == FLUSH_LEAVES) {
+                        TRY(leaves_flush_some(tree, children, frames, n));
+                        n = 0;
+                }
+        }
+        return leaves_flush_some(tree, children, frames, n);
+}
+
 /* Dirty nodes are only under dirty ones, and a published page does not change: so the walk reads what is in memory,
  * beside the writer, and nothing else. The snapshot keeps these frames. */
 static Status child_flush(PTree *tree, Child *child)
@@ -57,25 +104,41 @@ static Status child_flush(PTree *tree, Child *child)
         Frame *frame = atomic_load_explicit(&child->frame, memory_order_acquire);
         if (atomic_load(&frame->extent) == 0) {
                 Page *page = atomic_load_explicit(&frame->page, memory_order_acquire);
-                for (unsigned i = 0; i < page_child_count(page); i++)
-                        TRY(child_flush(tree, &page->children[i]));
+                if (page->h.level == 1 && tree->flush_buffer)
+                        TRY(leaves_flush(tree, page));
+                else
+                        for (unsigned i = 0; i < page_child_count(page); i++)
+                                TRY(child_flush(tree, &page->children[i]));
                 TRY(node_write(cache, frame, &tree->packing, NULL, true));
                 bound_add(tree, frame);
                 if (cache->flushed)
                         TRY(cache->flushed(cache->flushed_ctx, atomic_load(&frame->bytes)));
         }
-        atomic_store_explicit(&child->bytes, atomic_load_explicit(&frame->bytes, memory_order_relaxed),
-                              memory_order_relaxed);
-        atomic_store_explicit(&child->extent, atomic_load(&frame->extent), memory_order_release);
+        child_written(child, frame);
         return ST_OK;
 }
 
-static Status record_write(PCache *cache, const Root *root, PTreeAddress *ret_address)
+static uint8_t *top_write(uint8_t *at, const TreeTop *top)
 {
-        uint32_t count = 0;
+        store_u32(at, top->id);
+        store_u32(at + 4, atomic_load(&top->top.bytes));
+        store_u64(at + 8, atomic_load(&top->top.extent));
+        store_u64(at + 16, top->top.rows);
+        store_u64(at + 24, top->bytes);
+        store_u64(at + 32, top->values);
+        return at + RECORD_TREE_BYTES;
+}
+
+static Status record_write(PTree *tree, const Root *root, const ClearedTree *cleared, PTreeAddress *ret_address)
+{
+        PCache *cache = tree->cache;
+        uint32_t count = 0, cleared_count = 0;
+        uint64_t row_bytes, values;
         for (uint32_t i = 0; i < root->count; i++)
                 count += root->tops[i].top.rows > 0;
-        size_t bytes = sizeof(PageHeader) + RECORD_HEAD_BYTES + (size_t)count * RECORD_TREE_BYTES;
+        for (const ClearedTree *at = cleared; at; at = at->next)
+                cleared_count += at->death <= root->version;
+        size_t bytes = sizeof(PageHeader) + RECORD_HEAD_BYTES + ((size_t)count + cleared_count) * RECORD_TREE_BYTES;
         _cleanup_(mem_freep) uint8_t *stored = mem_zalloc(bytes);
         Extent extent;
         if (!stored)
@@ -91,20 +154,18 @@ static Status record_write(PCache *cache, const Root *root, PTreeAddress *ret_ad
         uint8_t *at = stored + sizeof(header);
         store_u64(at, root->version);
         store_u64(at + 8, root->position);
-        store_u64(at + 16, root->row_bytes);
-        store_u64(at + 24, root->value_count);
+        root_sizes(root, &row_bytes, &values);
+        store_u64(at + 16, row_bytes);
+        store_u64(at + 24, values);
         store_u32(at + 32, count);
+        store_u32(at + 36, cleared_count);
         at += RECORD_HEAD_BYTES;
-        for (uint32_t i = 0; i < root->count; i++) {
-                const Child *top = &root->tops[i].top;
-                if (top->rows == 0)
-                        continue;
-                store_u32(at, root->tops[i].id);
-                store_u32(at + 4, atomic_load(&top->bytes));
-                store_u64(at + 8, atomic_load(&top->extent));
-                store_u64(at + 16, top->rows);
-                at += RECORD_TREE_BYTES;
-        }
+        for (uint32_t i = 0; i < root->count; i++)
+                if (root->tops[i].top.rows)
+                        at = top_write(at, &root->tops[i]);
+        for (; cleared; cleared = cleared->next)
+                if (cleared->death <= root->version)
+                        at = top_write(at, &cleared->tree);
         stored_seal(stored);
         Status st = space_write(cache->space, extent, stored, bytes);
         if (st) {
@@ -120,16 +181,26 @@ Status ptree_flush(PSnapshot *snapshot, PTreeAddress *ret_address)
         PTree *tree = atomic_load_explicit(&snapshot->tree, memory_order_relaxed);
         Root *root = snapshot->root;
         assert(root->version >= tree->record_version);
-        if (root->version > tree->record_version) {
+        TRY(cleared_release(tree, root->version));
+        if (root->version > tree->record_version || tree->record_stale) {
                 PTreeAddress record;
                 size_t old_count = tree->bound_count;
                 Status st = ST_OK;
+                mutex_lock(&tree->gc_mu);
+                ClearedTree *cleared = tree->cleared; /* the list from here on changes by us alone */
+                mutex_unlock(&tree->gc_mu);
+                if (pcache_dirty_bytes(tree->cache) >= FLUSH_LEAVES * PAGE_MAX_BYTES)
+                        tree->flush_buffer = mem_alloc(FLUSH_LEAVES * PAGE_MAX_BYTES);
+                for (ClearedTree *at = cleared; at && !st; at = at->next)
+                        if (at->death <= root->version)
+                                st = child_flush(tree, &at->tree.top);
                 for (uint32_t i = 0; i < root->count && !st; i++)
                         if (root->tops[i].top.rows)
                                 st = child_flush(tree, &root->tops[i].top);
+                mem_free(take(tree->flush_buffer));
                 bound_release(tree, root->version, old_count, !st);
                 TRY(st);
-                TRY(record_write(tree->cache, root, &record));
+                TRY(record_write(tree, root, cleared, &record));
                 if (tree->record.extent) {
                         st = space_free(tree->cache->space, tree->record.extent,
                                         root->position ? root->position - 1 : 0);
@@ -140,6 +211,7 @@ Status ptree_flush(PSnapshot *snapshot, PTreeAddress *ret_address)
                 }
                 tree->record = record;
                 tree->record_version = root->version;
+                tree->record_stale = false;
                 pcache_trim(tree->cache);
         }
         *ret_address = tree->record;
@@ -246,6 +318,9 @@ Status ptree_check(PSnapshot *snapshot, Status (*each)(void *ctx, Extent extent)
                         TRY(check_node(&check, top, -1, BYTES_NONE, BYTES_NONE));
                 rows += top->rows;
         }
+        for (ClearedTree *cleared = tree->cleared; cleared; cleared = cleared->next)
+                if (cleared->death <= snapshot->root->version)
+                        TRY(check_node(&check, &cleared->tree.top, -1, BYTES_NONE, BYTES_NONE));
         *ret_rows = rows;
         return ST_OK;
 }

@@ -34,25 +34,65 @@ Root *root_new(uint32_t capacity)
         return root;
 }
 
+void top_copy(TreeTop *to, const TreeTop *from)
+{
+        to->id = from->id;
+        to->bytes = from->bytes;
+        to->values = from->values;
+        child_copy(&to->top, &from->top);
+}
+
+void root_sizes(const Root *root, uint64_t *ret_bytes, uint64_t *ret_values)
+{
+        uint64_t bytes = 0, values = 0;
+        for (uint32_t i = 0; i < root->count; i++) {
+                bytes += root->tops[i].bytes;
+                values += root->tops[i].values;
+        }
+        *ret_bytes = bytes;
+        *ret_values = values;
+}
+
 void root_copy(Root *to, const Root *from)
 {
         to->version = from->version;
         to->position = from->position;
-        to->row_bytes = from->row_bytes;
-        to->value_count = from->value_count;
         to->count = from->count;
-        for (uint32_t i = 0; i < from->count; i++) {
-                to->tops[i].id = from->tops[i].id;
-                child_copy(&to->tops[i].top, &from->tops[i].top);
-        }
+        for (uint32_t i = 0; i < from->count; i++)
+                top_copy(&to->tops[i], &from->tops[i]);
 }
 
-static Status record_read(PCache *cache, PTreeAddress address, Root **ret_root)
+/* Of a root record: false if it cannot be. */
+static bool top_parse(const uint8_t *at, TreeTop *top)
+{
+        uint64_t rows = load_u64(at + 16);
+        top->id = load_u32(at);
+        atomic_store(&top->top.bytes, (uint16_t)load_u32(at + 4));
+        atomic_store(&top->top.extent, load_u64(at + 8));
+        top->top.rows = rows & CHILD_ROWS_MAX;
+        top->bytes = load_u64(at + 24);
+        top->values = load_u64(at + 32);
+        return rows > 0 && rows <= CHILD_ROWS_MAX && load_u64(at + 8) && load_u32(at + 4) <= PAGE_MAX_BYTES;
+}
+
+static Status cleared_parse(const uint8_t *at, uint32_t count, ClearedTree **ret_cleared, bool *good)
+{
+        for (; count > 0; count--, at += RECORD_TREE_BYTES) {
+                ClearedTree *cleared = mem_zalloc(sizeof(*cleared));
+                if (!cleared)
+                        return status_nomem();
+                *good &= top_parse(at, &cleared->tree);
+                cleared->next = *ret_cleared;
+                *ret_cleared = cleared;
+        }
+        return ST_OK;
+}
+
+static Status record_read(PCache *cache, PTreeAddress address, Root **ret_root, ClearedTree **ret_cleared)
 {
         const char *why = "its size cannot be";
         size_t bytes = address.bytes, head = sizeof(PageHeader) + RECORD_HEAD_BYTES;
-        if (bytes < head || bytes > head + (size_t)PTREE_MAX_TREES * RECORD_TREE_BYTES ||
-            bytes > space_extent_bytes(cache->space, address.extent))
+        if (bytes < head || bytes > RECORD_MAX_BYTES || bytes > space_extent_bytes(cache->space, address.extent))
                 return corrupt(cache, address.extent, why);
         _cleanup_(mem_freep) uint8_t *stored = mem_alloc(bytes);
         if (!stored)
@@ -64,32 +104,31 @@ static Status record_read(PCache *cache, PTreeAddress address, Root **ret_root)
                                             cache->name, space_extent_offset(cache->space, address.extent))
                                : corrupt(cache, address.extent, why);
         const uint8_t *at = stored + sizeof(PageHeader);
-        uint32_t count = load_u32(at + 32);
-        if (bytes != head + (size_t)count * RECORD_TREE_BYTES)
+        uint32_t count = load_u32(at + 32), cleared_count = load_u32(at + 36);
+        if (bytes != head + ((size_t)count + cleared_count) * RECORD_TREE_BYTES)
                 return corrupt(cache, address.extent, "its parts do not add up");
         Root *root = root_new(MAX(count, 1u));
         if (!root)
                 return status_nomem();
         root->version = load_u64(at);
         root->position = load_u64(at + 8);
-        root->row_bytes = load_u64(at + 16);
-        root->value_count = load_u64(at + 24);
+        uint64_t row_bytes = load_u64(at + 16), values = load_u64(at + 24), sum_bytes, sum_values;
         root->count = count;
         bool good = root->version < 1ull << 62 && root->position < 1ull << 63;
         at += RECORD_HEAD_BYTES;
         for (uint32_t i = 0; i < count; i++, at += RECORD_TREE_BYTES) {
-                Child *top = &root->tops[i].top;
-                root->tops[i].id = load_u32(at);
-                atomic_store(&top->bytes, load_u32(at + 4));
-                atomic_store(&top->extent, load_u64(at + 8));
-                uint64_t rows = load_u64(at + 16);
-                top->rows = rows & CHILD_ROWS_MAX;
-                good &= rows > 0 && rows <= CHILD_ROWS_MAX && atomic_load(&top->extent) &&
-                        load_u32(at + 4) <= PAGE_MAX_BYTES && (i == 0 || root->tops[i].id > root->tops[i - 1].id);
+                good &= top_parse(at, &root->tops[i]);
+                good &= i == 0 || root->tops[i].id > root->tops[i - 1].id;
         }
-        if (!good) {
+        root_sizes(root, &sum_bytes, &sum_values);
+        good &= sum_bytes == row_bytes && sum_values == values;
+        Status st = cleared_parse(at, cleared_count, ret_cleared, &good);
+        if (!st && !good)
+                st = corrupt(cache, address.extent, "its parts do not add up");
+        if (st) {
                 mem_free(root);
-                return corrupt(cache, address.extent, "its parts do not add up");
+                cleared_list_free(take(*ret_cleared));
+                return st;
         }
         *ret_root = root;
         return ST_OK;
@@ -99,7 +138,9 @@ static void stats_set(PTree *tree, const Root *root)
 {
         const TreeTop *primary = root_top(root, 0);
         atomic_store_explicit(&tree->row_count, primary ? primary->top.rows : 0, memory_order_relaxed);
-        atomic_store_explicit(&tree->row_bytes, root->row_bytes, memory_order_relaxed);
+        uint64_t bytes, values;
+        root_sizes(root, &bytes, &values);
+        atomic_store_explicit(&tree->row_bytes, bytes, memory_order_relaxed);
 }
 
 Status ptree_open(PCache *cache, PTreeAddress address, const PTreeOptions *options, PTree **ret_tree)
@@ -110,7 +151,7 @@ Status ptree_open(PCache *cache, PTreeAddress address, const PTreeOptions *optio
                 return status_nomem();
         Status st = ST_OK;
         if (address.extent)
-                st = record_read(cache, address, &root);
+                st = record_read(cache, address, &root, &tree->cleared);
         else if (!(root = root_new(1)))
                 st = status_nomem();
         if (st) {
@@ -158,6 +199,9 @@ PTree *ptree_close(PTree *tree) NO_TSA
         Root *root = atomic_load(&tree->root);
         for (uint32_t i = 0; i < root->count; i++)
                 dirty_discard(tree->cache, &root->tops[i].top, 0);
+        for (ClearedTree *cleared = tree->cleared; cleared; cleared = cleared->next)
+                dirty_discard(tree->cache, &cleared->tree.top, 0);
+        cleared_list_free(tree->cleared);
         frames_unbind(tree->cache, tree->bound, tree->bound_count);
         mem_free(tree->bound);
         for (size_t i = 0; i < tree->holder_count; i++)

@@ -134,6 +134,9 @@ MUST_USE Status ptree_write_get(PWrite *write, uint32_t id, Bytes key, Arena *ho
  * are more than 1 MiB: ERR_IO, ERR_NO_SPACE. */
 MUST_USE Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value);
 MUST_USE Status ptree_write_delete(PWrite *write, uint32_t id, Bytes key, bool *ret_found);
+/* Empties the tree. Takes time for what this write has put into it, and for nothing else: the nodes are given back by
+ * the first flush after the last snapshot that sees them is gone. */
+MUST_USE Status ptree_write_clear(PWrite *write, uint32_t id);
 /* A leaf at a time. */
 MUST_USE Status ptree_write_delete_range(PWrite *write, uint32_t id, PRange range, uint64_t *ret_deleted);
 /* Rows in ascending order into a tree that is empty: packed nodes, written to the file as they fill, so that a load
@@ -156,8 +159,16 @@ void ptree_tidy(PTree *tree);
 /* --- the file --- */
 /* Writes all dirty nodes of the snapshot to new extents, children first, and its root record. Durable only after
  * space_sync. The record of the flush before is given back as replaced at this snapshot's position. The same root again
- * has the same address. On error some nodes have been written; they are not written again by the next flush. */
+ * has the same address, unless ptree_has_cleared(). What was cleared and can be read by nobody is given to
+ * space_free(): to be used again after the next space_reclaim(), whatever its position. On error some nodes have been
+ * written; they are not written again by the next flush. */
 MUST_USE Status ptree_flush(PSnapshot *snapshot, PTreeAddress *ret_address);
+/* Some tree was cleared, and not all of it is given back to the space, or the root record does not say so yet: a flush
+ * is worth a try, also of a root that did not change. By the thread that flushes. */
+bool ptree_has_cleared(PTree *tree);
+/* A flush that failed has given space back that the root record of before still names: without another one of this tree
+ * no checkpoint may become durable. */
+bool ptree_must_flush(const PTree *tree);
 /* Calls `each` with every extent that commits up to `position` replaced and that was not yet given to space_free()
  * (snapshots may read it, or nobody has looked): no checkpoint of `position` uses it, and whoever saves the state of
  * the space for one has to write it down beside, or a crash loses that space. By the thread that flushes, after the

@@ -21,7 +21,7 @@
 /* --- page.c: a node --- */
 
 #define PAGE_MAGIC        0x444e5450u /* "PTND" */
-#define PAGE_VERSION      2
+#define PAGE_VERSION      3
 #define PAGE_MAX_BYTES    8192u /* of a node in memory; stored it is smaller, since children are */
 #define PAGE_MIN_BYTES    2048u /* fewer after a removal: merge or even out */
 #define PAGE_MERGE_BYTES  6144u /* two neighbours that need at most this become one */
@@ -235,11 +235,13 @@ struct Frame {
         uint64_t limbo_stamp;
 };
 
-#define FRAME_CHUNK  1024u
-#define FRAME_CHUNKS 65536u
-#define SLOT_CHUNK   64u
-#define SLOT_CHUNKS  4096u
-#define CACHE_LINE   64u
+#define FRAME_CHUNK       1024u
+#define FRAME_CHUNK_SMALL 64u /* of the first FRAME_CHUNK frames: a cache with little in it is small */
+#define FRAME_CHUNKS      65536u
+#define FLUSH_LEAVES      32u /* written at once */
+#define SLOT_CHUNK        64u
+#define SLOT_CHUNKS       4096u
+#define CACHE_LINE        64u
 
 /* A pinned root. State as in storage/memory: 0 idle | 1 entering | version << 2 | 2 pinned | version << 2 | 3 holding.
  */
@@ -373,6 +375,10 @@ Extent node_release(PCache *cache, Frame *frame, Extent extent);
 /* Writes a dirty node whose children all have extents to a new extent; its frame is clean then. `bound`: children with
  * extent 0 may point to the frame. `batch` (may be NULL) has the extent. */
 MUST_USE Status node_write(PCache *cache, Frame *frame, PagePacking *packing, SpaceBatch *batch, bool bound);
+/* The same of several leaves, whose pages do not change and stay: neighbours in the file are written at once. `buffer`
+ * has PAGE_MAX_BYTES for each. On error none of them is written. */
+MUST_USE Status leaves_write(PCache *cache, Frame *const *frames, unsigned count, PagePacking *packing,
+                             uint8_t *buffer);
 /* A frame that a flush has written, as it was then: frames are used again. */
 typedef struct BoundFrame {
         Frame *frame;
@@ -412,14 +418,13 @@ static inline void page_unpin(Page *page)
 
 typedef struct TreeTop {
         uint32_t id;
-        Child top; /* rows == 0: empty, no node */
+        Child top;              /* rows == 0: empty, no node */
+        uint64_t bytes, values; /* of keys and values; how many values lie in extents of their own */
 } TreeTop;
 /* What a commit publishes and a snapshot pins. Only the tops' extents and frames change once published. */
 typedef struct Root {
         uint64_t version;  /* one more with each commit */
         uint64_t position; /* given with it */
-        uint64_t row_bytes;
-        uint64_t value_count; /* values in extents of their own */
         uint32_t count, capacity;
         TreeTop tops[]; /* ascending by id */
 } Root;
@@ -446,6 +451,14 @@ typedef struct Holder {
         GarbageList list;
 } Holder;
 
+/* What was a tree, or a part of one, until the commit that made version `death` cleared it. */
+typedef struct ClearedTree {
+        struct ClearedTree *next;
+        TreeTop tree; /* values: 0, or some of its values may lie in extents of their own */
+        uint64_t death;
+        bool damaged; /* it cannot be found what is under it: waits for the next opening, or the table's drop */
+} ClearedTree;
+
 /* A value of the running write that is not in the file yet. */
 typedef struct BufferedValue {
         Extent extent;
@@ -470,7 +483,8 @@ struct PWrite {
         size_t fresh_mark;    /* garbage of earlier commits ends here */
         SpaceBatch *batch;    /* extents of values and bulks; NULL if there are none */
         ValueBuffer values;
-        bool bulk; /* a bulk is open */
+        ClearedTree *cleared; /* by this write */
+        bool bulk;            /* a bulk is open */
 };
 
 struct PTree {
@@ -488,7 +502,9 @@ struct PTree {
         PTreeAddress record; /* of the last flush, or the one opened */
         uint64_t record_version;
         PagePacking packing;
-        BoundFrame *bound; /* written by flushes, not yet released */
+        uint8_t *flush_buffer; /* of the running flush; NULL: no memory for it */
+        bool record_stale;     /* the record names cleared trees whose extents are given back by now */
+        BoundFrame *bound;     /* written by flushes, not yet released */
         size_t bound_count, bound_capacity;
         /* A page made by a write of this version or an older one may say "extent 0" of a frame in `bound`. */
         _Atomic uint64_t bound_until;
@@ -496,7 +512,8 @@ struct PTree {
         Mutex gc_mu;            /* order 55 in docs/locks.md */
         Holder *holders;        /* GUARDED_BY(gc_mu); ascending by version */
         size_t holder_count, holder_capacity;
-        /* --- ptree_free(): what is left to be given to the space --- */
+        ClearedTree *cleared; /* GUARDED_BY(gc_mu): commits put them before the head, a flush takes them out */
+        /* --- the flush's: what is left to be given to the space --- */
         Extent *doomed;
         size_t doomed_count;
         bool gone;
@@ -504,14 +521,18 @@ struct PTree {
         size_t pinned_capacity;
 };
 
-/* Body of a root record behind its PageHeader: | version | position | row_bytes | value_count | count | 0 |, then, per
- * tree, | id | bytes | extent | rows |. */
+/* Body of a root record behind its PageHeader: | version | position | row_bytes | values | count | cleared count |,
+ * then, per tree, | id | bytes | extent | rows | row_bytes | values |; then the same of what was cleared and is not yet
+ * given back. */
 #define RECORD_HEAD_BYTES 40u
-#define RECORD_TREE_BYTES 24u
+#define RECORD_TREE_BYTES 40u
+#define RECORD_MAX_BYTES  ((size_t)64 << 20) /* of one that is read */
 
 TreeTop *root_top(const Root *root, uint32_t id); /* NULL if absent */
 Root *root_new(uint32_t capacity);
 void root_copy(Root *to, const Root *from);
+void top_copy(TreeTop *to, const TreeTop *from);
+void root_sizes(const Root *root, uint64_t *ret_bytes, uint64_t *ret_values);
 MUST_USE Status garbage_add(PTree *tree, Garbage item);
 /* Sifts all garbage; the writer's own too if `writer`. */
 void garbage_sweep(PTree *tree, bool writer);
@@ -522,6 +543,12 @@ void garbage_resolve(PTree *tree);
 unsigned pin_count_of(PCache *cache, const PTree *tree);
 /* False only if no snapshot of a version below `version` is open. */
 bool pin_may_be_below(PCache *cache, const PTree *tree, uint64_t version);
+
+/* --- drop.c --- */
+void cleared_list_free(ClearedTree *list); /* the memory of the list alone */
+/* Those that no snapshot reads any more and that a checkpoint of the root `version` does not need: finds everything
+ * under them and gives it to the space, to be used again after the next checkpoint. */
+MUST_USE Status cleared_release(PTree *tree, uint64_t version);
 
 /* Frees the dirty nodes under a child, those of one birth or (0) all. A node has none under it that are younger, and a
  * clean one none at all. */
@@ -546,11 +573,11 @@ size_t ref_pack(PCache *cache, LargeRef ref, uint8_t out[REF_MAX_BYTES]);
 MUST_USE Status ref_unpack(PCache *cache, Bytes packed, LargeRef *ret_ref);
 /* The batch of what this write writes by itself, made when first asked for. */
 MUST_USE Status write_batch(PWrite *write, SpaceBatch **ret_batch);
-/* The value as it lies in a page: itself, or its packed reference; counted in the root's row_bytes. */
-MUST_USE Status value_store(PWrite *write, Bytes value, uint8_t packed[REF_MAX_BYTES], uint16_t *ret_code,
+/* The value as it lies in a page: itself, or its packed reference; counted in `top`. */
+MUST_USE Status value_store(PWrite *write, TreeTop *top, Bytes value, uint8_t packed[REF_MAX_BYTES], uint16_t *ret_code,
                             Bytes *ret_stored);
-/* A row's value goes, with its extent if it has one; it is taken off row_bytes. */
-MUST_USE Status value_drop(PWrite *write, const Page *page, unsigned at);
+/* A row's value goes, with its extent if it has one; it is taken off `top`. */
+MUST_USE Status value_drop(PWrite *write, TreeTop *top, const Page *page, unsigned at);
 /* The write is over; its batch too. */
 void values_end(PWrite *write);
 void values_done(PWrite *write); /* memory */

@@ -799,9 +799,11 @@ static void fill_for_free(World *world, bool values)
         for (int round = 0; round < 3; round++) {
                 OK(ptree_write_begin(world->tree, &write));
                 for (uint32_t id = 0; id < 3; id++)
-                        for (uint32_t n = 0; n < 900; n += 1 + (uint32_t)rnd(3))
-                                OK(ptree_write_put(write, id, key_of(n, bytes),
-                                                   BYTES(value_bytes, values && rnd(2) ? 30 + rnd(200) : rnd(16))));
+                        for (uint32_t n = 0; n < 900; n += 1 + (uint32_t)rnd(3)) {
+                                /* Trees above 0 have larger values in their leaves. */
+                                size_t size = values && rnd(2) ? (id ? 1600 : 30) + rnd(200) : rnd(16);
+                                OK(ptree_write_put(write, id, key_of(n, bytes), BYTES(value_bytes, size)));
+                        }
                 OK(ptree_write_prepare(write));
                 ptree_write_commit(write, ++world->position);
                 if (round < 2)

@@ -220,11 +220,14 @@ static Status value_buffer(PWrite *write, Bytes value, LargeRef *ret_ref)
         return buffer->bytes.size > BUFFER_BYTES ? values_write(write) : ST_OK;
 }
 
-Status value_store(PWrite *write, Bytes value, uint8_t packed[REF_MAX_BYTES], uint16_t *ret_code, Bytes *ret_stored)
+Status value_store(PWrite *write, TreeTop *top, Bytes value, uint8_t packed[REF_MAX_BYTES], uint16_t *ret_code,
+                   Bytes *ret_stored)
 {
         LargeRef ref;
-        if (value.size <= write->tree->options.inline_max_bytes) {
-                write->root->row_bytes += value.size;
+        /* What is no document lies in the leaf: index entries are small, and read with their neighbours. */
+        size_t inline_max = top->id ? PAGE_INLINE_BYTES : write->tree->options.inline_max_bytes;
+        if (value.size <= inline_max) {
+                top->bytes += value.size;
                 *ret_code = (uint16_t)value.size;
                 *ret_stored = value;
                 return ST_OK;
@@ -233,22 +236,22 @@ Status value_store(PWrite *write, Bytes value, uint8_t packed[REF_MAX_BYTES], ui
                 return status_new(ERR_LIMIT, "the value has %zu bytes, more than %u", value.size,
                                   UINT32_MAX - PAGE_MAX_BYTES);
         TRY(value_buffer(write, value, &ref));
-        write->root->row_bytes += ref.size;
-        write->root->value_count++;
+        top->bytes += ref.size;
+        top->values++;
         size_t size = ref_pack(write->tree->cache, ref, packed);
         *ret_code = (uint16_t)(CODE_LARGE | size);
         *ret_stored = BYTES(packed, size);
         return ST_OK;
 }
 
-Status value_drop(PWrite *write, const Page *page, unsigned at)
+Status value_drop(PWrite *write, TreeTop *top, const Page *page, unsigned at)
 {
         PTree *tree = write->tree;
         Bytes value;
         LargeRef ref;
         uint16_t code = page_value(page, at, &value);
         if (!(code & CODE_LARGE)) {
-                write->root->row_bytes -= code;
+                top->bytes -= code;
                 return ST_OK;
         }
         TRY(ref_unpack(tree->cache, value, &ref));
@@ -264,8 +267,8 @@ Status value_drop(PWrite *write, const Page *page, unsigned at)
                                                 .death = write->version,
                                                 .kind = GARBAGE_LARGE}));
         }
-        write->root->row_bytes -= ref.size;
-        write->root->value_count--;
+        top->bytes -= ref.size;
+        top->values--;
         return ST_OK;
 }
 

@@ -43,6 +43,18 @@ Status ptree_write_begin(PTree *tree, PWrite **ret_write)
         return ST_OK;
 }
 
+static void cleared_publish(PWrite *write)
+{
+        PTree *tree = write->tree;
+        mutex_lock(&tree->gc_mu);
+        for (ClearedTree *next, *cleared = take(write->cleared); cleared; cleared = next) {
+                next = cleared->next;
+                cleared->next = tree->cleared;
+                tree->cleared = cleared;
+        }
+        mutex_unlock(&tree->gc_mu);
+}
+
 void ptree_write_commit(PWrite *write, uint64_t position)
 {
         PTree *tree = write->tree;
@@ -56,9 +68,13 @@ void ptree_write_commit(PWrite *write, uint64_t position)
         atomic_fetch_add(&tree->garbage_count, tree->fresh.count - write->fresh_mark);
         /* Before the root: a checkpoint that has this root sees what it replaced (ptree_dead). */
         atomic_store_explicit(&tree->fresh_committed, tree->fresh.count, memory_order_release);
+        if (write->cleared)
+                cleared_publish(write);
         const TreeTop *primary = root_top(root, 0);
         atomic_store_explicit(&tree->row_count, primary ? primary->top.rows : 0, memory_order_relaxed);
-        atomic_store_explicit(&tree->row_bytes, root->row_bytes, memory_order_relaxed);
+        uint64_t bytes, values;
+        root_sizes(root, &bytes, &values);
+        atomic_store_explicit(&tree->row_bytes, bytes, memory_order_relaxed);
         if (write->batch)
                 space_batch_commit(write->batch, position);
         values_end(write);
@@ -83,6 +99,7 @@ void ptree_write_abort(PWrite *write)
                 space_batch_abort(write->batch);
         }
         values_end(write);
+        cleared_list_free(take(write->cleared));
         mem_free(write->root);
         tree->writing = false;
 }
@@ -105,10 +122,10 @@ Status write_top(PWrite *write, uint32_t id, TreeTop **ret_top)
         }
         uint32_t at = root->count;
         for (; at > 0 && root->tops[at - 1].id > id; at--) {
-                root->tops[at].id = root->tops[at - 1].id;
-                child_copy(&root->tops[at].top, &root->tops[at - 1].top);
+                top_copy(&root->tops[at], &root->tops[at - 1]);
         }
         root->tops[at].id = id;
+        root->tops[at].bytes = root->tops[at].values = 0;
         child_set(&root->tops[at].top, 0, NULL, 0, 0);
         root->count++;
         *ret_top = &root->tops[at];
@@ -456,7 +473,7 @@ Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value)
                 return status_new(ERR_LIMIT, "%s: more than %zu bytes of changes wait for a checkpoint", cache->name,
                                   cache->dirty_max_bytes);
         TRY(write_top(write, id, &top));
-        TRY(value_store(write, value, packed, &row.code, &row.value));
+        TRY(value_store(write, top, value, packed, &row.code, &row.value));
         if (top->top.rows == 0) {
                 Entry entry = {.a = key.data,
                                .a_size = (uint16_t)key.size,
@@ -470,7 +487,7 @@ Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value)
                         return status_nomem();
                 }
                 child_set(&top->top, 0, frame, 1, 0);
-                write->root->row_bytes += key.size;
+                top->bytes += key.size;
                 return ST_OK;
         }
         _cleanup_(section_leavep) Section *section = NULL;
@@ -484,7 +501,7 @@ Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value)
         unsigned at = steps[depth - 1].index;
         if (equal) {
                 Bytes old;
-                TRY(value_drop(write, leaf, at));
+                TRY(value_drop(write, top, leaf, at));
                 page_value(leaf, at, &old);
                 if (old.size == row.value.size) {
                         /* In its place: an equal size needs no room. */
@@ -496,7 +513,7 @@ Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value)
                 }
                 page_remove(leaf, at);
         } else {
-                write->root->row_bytes += key.size;
+                top->bytes += key.size;
                 path_count(top, steps, depth, 1);
         }
         return node_put(write, top, steps, depth - 1, at, &row);
@@ -618,12 +635,55 @@ Status ptree_write_delete(PWrite *write, uint32_t id, Bytes key, bool *ret_found
         if (!equal)
                 return ST_OK;
         TRY(path_edit(write, top, steps, depth));
-        TRY(value_drop(write, steps[depth - 1].page, steps[depth - 1].index));
+        TRY(value_drop(write, top, steps[depth - 1].page, steps[depth - 1].index));
         page_remove(steps[depth - 1].page, steps[depth - 1].index);
         path_count(top, steps, depth, UINT64_MAX);
-        write->root->row_bytes -= key.size;
+        top->bytes -= key.size;
         TRY(path_balance(write, top, steps, depth));
         *ret_found = true;
+        return ST_OK;
+}
+
+/* --- clear --- */
+
+/* What others can see of the tree goes as a whole, when nobody can any more. What this write made is only looked at:
+ * this can fail. */
+static Status clear_note(PWrite *write, TreeTop *top, Child *child)
+{
+        if (!node_editable(child, write->version)) {
+                ClearedTree *cleared = mem_zalloc(sizeof(*cleared));
+                if (!cleared)
+                        return status_nomem();
+                cleared->tree.id = top->id;
+                cleared->tree.values = top->values;
+                cleared->death = write->version;
+                child_copy(&cleared->tree.top, child);
+                child_resolve(&cleared->tree.top);
+                cleared->next = write->cleared;
+                write->cleared = cleared;
+                return ST_OK;
+        }
+        Page *page = atomic_load(&atomic_load(&child->frame)->page);
+        for (unsigned i = 0; i < page_child_count(page); i++)
+                TRY(clear_note(write, top, &page->children[i]));
+        for (unsigned i = 0; page->h.level == 0 && top->values && i < page->h.count; i++)
+                TRY(value_drop(write, top, page, i));
+        return ST_OK;
+}
+
+Status ptree_write_clear(PWrite *write, uint32_t id)
+{
+        Root *root = write->root;
+        TreeTop *top = root_top(root, id);
+        assert(!write->bulk);
+        if (!top)
+                return ST_OK;
+        if (top->top.rows) {
+                TRY(clear_note(write, top, &top->top));
+                dirty_discard(write->tree->cache, &top->top, write->version);
+        }
+        for (root->count--; top < &root->tops[root->count]; top++)
+                top_copy(top, top + 1);
         return ST_OK;
 }
 
@@ -664,8 +724,8 @@ Status ptree_write_delete_range(PWrite *write, uint32_t id, PRange range, uint64
                 unsigned at = steps[depth - 1].index;
                 unsigned n = (unsigned)MIN(high - low - deleted, (uint64_t)(leaf->h.count - at));
                 for (unsigned k = at + n; k-- > at;) {
-                        TRY(value_drop(write, leaf, k));
-                        write->root->row_bytes -= page_prefix(leaf).size + page_slots(leaf)[k].suffix_size;
+                        TRY(value_drop(write, top, leaf, k));
+                        top->bytes -= page_prefix(leaf).size + page_slots(leaf)[k].suffix_size;
                         page_remove(leaf, k);
                 }
                 path_count(top, steps, depth, -(uint64_t)n);
