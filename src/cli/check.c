@@ -62,10 +62,14 @@ static Status on_problem(void *ctx, const char *text)
         return ST_OK;
 }
 
-static const char *on_row(void *ctx, uint64_t table_id, Bytes key, Bytes value, bool after)
+static const char *on_row(void *ctx, uint64_t table_id, uint32_t tree, Bytes key, Bytes value, bool after)
 {
         Check *check = ctx;
         check->rows++;
+        if (tree > 0) {
+                table_verify_entry(check->verify, table_id, tree, key, value, after);
+                return NULL;
+        }
         return table_verify_row(check->verify, table_id, key, value, after);
 }
 

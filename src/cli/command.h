@@ -13,6 +13,8 @@ typedef struct Invocation {
         const char *const *words;
         size_t word_count;
         Arena *arena;
+        const char *const *argv; /* the whole command line */
+        size_t argc;
 } Invocation;
 
 typedef struct Command {

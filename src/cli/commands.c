@@ -65,11 +65,15 @@ static const char *read_env(const char *name)
         return getenv(name);
 }
 
-static Status run(const Command *command, int argc, char **argv, Arena *arena, int *ret_exit)
+/* `argv` begins behind the program's name and the `before` words of the command's. */
+static Status run(const Command *command, int argc, char **argv, int before, Arena *arena, int *ret_exit)
 {
         OptionsInput input = {.options = command->options, .argc = argc, .argv = argv, .env = read_env};
         const char *words[COMMAND_MAX_WORDS];
-        Invocation invocation = {.words = words, .arena = arena};
+        Invocation invocation = {.words = words,
+                                 .arena = arena,
+                                 .argv = (const char *const *)(argv - before - 1),
+                                 .argc = (size_t)(argc + before + 1)};
         void *values = arena_zalloc(arena, command->values_bytes + 1);
         bool help;
         *ret_exit = EXIT_USAGE;
@@ -112,7 +116,7 @@ int command_main(int argc, char **argv)
                 } else {
                         st = command_find(argc, argv, &arena, &command, &words);
                         if (st == ST_OK)
-                                st = run(command, argc - words, argv + words, &arena, &exit_status);
+                                st = run(command, argc - words, argv + words, words, &arena, &exit_status);
                 }
         }
         if (st) {

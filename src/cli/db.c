@@ -123,7 +123,7 @@ static Status run_info(const Invocation *invocation, int *ret_exit)
         Value config, tables;
         ArrayBuilder list;
         TRY(remote_open(&values->remote, &remote, ret_exit));
-        TRY(remote_askf(remote, &config, "[1,[174,[[14,[%s]]]],{}]", json_name(invocation->words[0], &remote->arena)));
+        TRY(remote_askf(remote, &config, "[1,[79,[[14,[%s]]]],{}]", json_name(invocation->words[0], &remote->arena)));
         TRY(table_names(remote, db, &tables));
         array_init(&list, &remote->arena, value_count(tables));
         TRY(remote_describe_tables(remote, invocation->words[0], tables, &list));

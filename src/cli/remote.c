@@ -98,6 +98,19 @@ static int number_of(Bytes text)
         return n;
 }
 
+/* What is missing is the administrator's to give. */
+static Status hint_at_grant(Status st)
+{
+        char user[128], permission[16], hint[300];
+        if (sscanf(status_message(st), "User `%127[^`]` does not have the required `%15[a-z]` permission.", user,
+                   permission) != 2)
+                return st;
+        snprintf(hint, sizeof hint,
+                 "an administrator can give it: r.db(\"DB\").table(\"TABLE\").grant(\"%s\", {\"%s\": true})", user,
+                 permission);
+        return status_hint(st, "%s", hint);
+}
+
 Status response_split(Bytes body, Arena *arena, Response *ret_response)
 {
         int type = number_of(jsontext_field(body, "t"));
@@ -111,8 +124,9 @@ Status response_split(Bytes body, Arena *arena, Response *ret_response)
                 Bytes text = BYTES_STR("unknown error");
                 if (value_count(messages) > 0 && value_is(value_at(messages, 0), V_STRING))
                         text = value_bytes(value_at(messages, 0));
-                return status_new(code_of_error(type, number_of(jsontext_field(body, "e"))), "%.*s", (int)text.size,
-                                  (const char *)text.data);
+                StatusCode code = code_of_error(type, number_of(jsontext_field(body, "e")));
+                Status st = status_new(code, "%.*s", (int)text.size, (const char *)text.data);
+                return code == ERR_PERMISSION ? hint_at_grant(st) : st;
         }
         *ret_response = (Response){.type = type, .rows = rows};
         return ST_OK;
@@ -214,12 +228,12 @@ Status remote_create_table(Remote *remote, const TableName *name, const char *pr
 
 Status remote_primary_key(Remote *remote, const TableName *name, Arena *arena, const char **ret_key)
 {
-        Value config;
-        Status st = remote_askf(remote, &config, "[1,[174,[%s]],{}]", name->table_term);
+        Value info; /* of info(), which reading is enough for */
+        Status st = remote_askf(remote, &info, "[1,[79,[%s]],{}]", name->table_term);
         if (remote_says_missing(st))
                 st = status_hint(st, "photondb table list shows the tables; import --create makes one");
         TRY(st);
-        Value key = value_is_object(config) ? value_get_str(config, "primary_key") : value_none();
+        Value key = value_is_object(info) ? value_get_str(info, "primary_key") : value_none();
         if (!value_is(key, V_STRING))
                 return status_new(ERR_INVALID, "the server did not name the primary key of %s.%s", name->db,
                                   name->table);
@@ -239,7 +253,7 @@ Status remote_describe_tables(Remote *remote, const char *db, Value names, Array
                 Status st = remote_primary_key(remote, &name, arena, &key);
                 if (st == ST_OK)
                         st = remote_askf(remote, &count, "[1,[43,[%s]],{}]", name.table_term);
-                if (remote_says_missing(st)) {
+                if (remote_says_missing(st) || status_code(st) == ERR_PERMISSION) {
                         status_ignore(st);
                         continue;
                 }

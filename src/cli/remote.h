@@ -87,7 +87,8 @@ MUST_USE Status remote_create_table(Remote *remote, const TableName *name, const
 /* What the server answered: there is one already; there is none. */
 bool remote_says_exists(Status st);
 bool remote_says_missing(Status st);
-/* Adds {db, name, primary_key, rows} for each table of the array of names; those dropped meanwhile are left out. */
+/* Adds {db, name, primary_key, rows} for each table of the array of names; those dropped meanwhile, and those that the
+ * user may not read, are left out. */
 MUST_USE Status remote_describe_tables(Remote *remote, const char *db, Value names, ArrayBuilder *list);
 /* Prints an array of these, aligned, on stdout. */
 MUST_USE Status remote_print_tables(Value described);

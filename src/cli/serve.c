@@ -11,10 +11,11 @@
 
 typedef struct ServeValues {
         const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size,
-                *memory_size, *log_budget, *log_archive;
+                *memory_size, *query_memory, *query_timeout, *log_budget, *log_archive;
         int64_t driver_port, http_port, cluster_port, threads;
         int log_level, log_format, storage;
-        bool dev_mode, quiet;
+        const char *http_proxy;
+        bool dev_mode, quiet, no_js, no_http_requests, http_public_only;
 } ServeValues;
 
 static const Option serve_options[] = {
@@ -32,6 +33,10 @@ static const Option serve_options[] = {
          "memory for tables in files, e.g. 512MB or 2GiB; auto: half of the machine's"},
         {"memory-size", OPTION_TEXT, offsetof(ServeValues, memory_size), "SIZE", "auto", NULL, 0, 0,
          "memory for tables with storage \"memory\"; auto: a quarter of the machine's"},
+        {"query-memory", OPTION_TEXT, offsetof(ServeValues, query_memory), "SIZE", "1GiB", NULL, 0, 0,
+         "memory that one query may use"},
+        {"query-timeout", OPTION_TEXT, offsetof(ServeValues, query_timeout), "SECONDS", "none", NULL, 0, 0,
+         "end a query that runs longer, e.g. 30 or 0.5; none: queries may run for ever"},
         {"storage", OPTION_CHOICE, offsetof(ServeValues, storage), "ENGINE", "btree", "btree slab memory", 0, 0,
          "where new tables that do not say keep their documents: docs/storage.md"},
         {"log-budget", OPTION_TEXT, offsetof(ServeValues, log_budget), "SIZE", "256MiB", NULL, 0, 0,
@@ -40,10 +45,17 @@ static const Option serve_options[] = {
          "keep log files that a checkpoint made superfluous here, to restore any moment from a backup"},
         {"threads", OPTION_NUMBER, offsetof(ServeValues, threads), "N", "0", NULL, 0, 1024,
          "event loops; 0: one for each core"},
+        {"no-js", OPTION_FLAG, offsetof(ServeValues, no_js), NULL, NULL, NULL, 0, 0, "without r.js: docs/outside.md"},
+        {"no-http-requests", OPTION_FLAG, offsetof(ServeValues, no_http_requests), NULL, NULL, NULL, 0, 0,
+         "without r.http"},
+        {"http-public-only", OPTION_FLAG, offsetof(ServeValues, http_public_only), NULL, NULL, NULL, 0, 0,
+         "r.http reaches no loopback, private or link-local address"},
+        {"reql-http-proxy", OPTION_TEXT, offsetof(ServeValues, http_proxy), "[PROTOCOL://]HOST[:PORT]", NULL, NULL, 0,
+         0, "the proxy that r.http goes through"},
         {"dev-mode", OPTION_FLAG, offsetof(ServeValues, dev_mode), NULL, NULL, NULL, 0, 0,
          "for development: admin may have no password on any address"},
         {"initial-password-file", OPTION_TEXT, offsetof(ServeValues, initial_password_file), "FILE", NULL, NULL, 0, 0,
-         "the file whose first line is the password of admin"},
+         "the file whose first line becomes the password of admin, if it has none yet"},
         {"server-name", OPTION_TEXT, offsetof(ServeValues, server_name), "NAME", NULL, NULL, 0, 0,
          "this server's name [from the host's]"},
         {"log-level", OPTION_CHOICE, offsetof(ServeValues, log_level), "LEVEL", "info",
@@ -87,16 +99,34 @@ static void print_ready(const ServeValues *values, const Server *server, double 
         fflush(stdout);
 }
 
+/* "none", or seconds: 0.001 to a year. */
+static Status parse_timeout(const char *text, int64_t *ret_ms)
+{
+        char *end;
+        double seconds = strtod(text, &end);
+        *ret_ms = 0;
+        if (strcmp(text, "none") == 0)
+                return ST_OK;
+        if (end == text || *end || !(seconds >= 0.001 && seconds <= 31536000))
+                return status_hint(status_new(ERR_INVALID, "--query-timeout: \"%s\" is no number of seconds", text),
+                                   "Give seconds, as 30 or 0.5, or \"none\".");
+        *ret_ms = (int64_t)(seconds * 1000);
+        return ST_OK;
+}
+
 static Status run_serve(const Invocation *invocation, int *ret_exit)
 {
         static const char *const engines[] = {"btree", "slab", "memory"};
         const ServeValues *values = invocation->values;
-        uint64_t cache_bytes = 0, memory_bytes = 0, log_budget_bytes;
+        uint64_t cache_bytes = 0, memory_bytes = 0, query_memory_bytes, log_budget_bytes;
+        int64_t query_timeout_ms;
         *ret_exit = EXIT_USAGE;
         if (strcmp(values->cache_size, "auto") != 0)
                 TRY(options_size("--cache-size", values->cache_size, &cache_bytes));
         if (strcmp(values->memory_size, "auto") != 0)
                 TRY(options_size("--memory-size", values->memory_size, &memory_bytes));
+        TRY(options_size("--query-memory", values->query_memory, &query_memory_bytes));
+        TRY(parse_timeout(values->query_timeout, &query_timeout_ms));
         TRY(options_size("--log-budget", values->log_budget, &log_budget_bytes));
         if (!*values->data_dir)
                 return status_new(ERR_INVALID, "--data-dir: the name is empty");
@@ -110,10 +140,18 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
                                  .storage = engines[values->storage],
                                  .cache_bytes = cache_bytes,
                                  .memory_bytes = memory_bytes,
+                                 .query_memory_bytes = query_memory_bytes,
+                                 .query_timeout_ms = query_timeout_ms,
                                  .log_budget_bytes = log_budget_bytes,
                                  .log_archive = values->log_archive,
                                  .dev_mode = values->dev_mode,
+                                 .no_js = values->no_js,
+                                 .no_http_requests = values->no_http_requests,
+                                 .http_public_only = values->http_public_only,
+                                 .http_proxy = values->http_proxy,
                                  .server_name = values->server_name,
+                                 .words = invocation->argv,
+                                 .word_count = invocation->argc,
                                  .port_file = values->port_file};
         if (values->initial_password_file)
                 TRY(remote_read_password(values->initial_password_file, invocation->arena, &options.initial_password));

@@ -1,12 +1,7 @@
 /* admin.c - terms about databases and tables themselves: create, drop, list, config, status, wait, reconfigure,
- * rebalance, info. There is one server, so what RethinkDB says about placing shards and replicas comes down to checks
- * and records. */
-#include <stdio.h>
-#include <stdlib.h>
+ * rebalance, info. Options are read and their types checked here; what they come to is the source's. */
 
-#include "query/query_int.h"
-
-#define MAX_SHARDS 32
+#include "query/env_int.h"
 
 /* --- arguments --- */
 
@@ -55,7 +50,8 @@ static void note_position(Env *env, uint64_t position)
 
 typedef Status (*DbChange)(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position);
 
-static Status change_db(Env *env, const Term *term, DbChange change, Val *ret)
+/* `what`: asked for on the database if it is there, else on the server. */
+static Status change_db(Env *env, const Term *term, DbChange change, unsigned what, bool there, Val *ret)
 {
         Args args;
         Bytes name;
@@ -63,6 +59,7 @@ static Status change_db(Env *env, const Term *term, DbChange change, Val *ret)
         uint64_t position = 0;
         TRY(args_begin(env, term, &args));
         TRY(args_name(&args, 0, "Database", &name));
+        TRY(fail_at(env, term, env_permit(env, what, there ? name : BYTES_NONE, BYTES_NONE)));
         TRY(fail_at(env, term, change(env->source->ctx, name, env->arena, &result, &position)));
         note_position(env, position);
         *ret = val_datum(term, result);
@@ -71,12 +68,12 @@ static Status change_db(Env *env, const Term *term, DbChange change, Val *ret)
 
 static Status term_db_create(Env *env, const Term *term, Val *ret)
 {
-        return change_db(env, term, env->source->db_create, ret);
+        return change_db(env, term, env->source->db_create, PERMIT_CONFIG, false, ret);
 }
 
 static Status term_db_drop(Env *env, const Term *term, Val *ret)
 {
-        return change_db(env, term, env->source->db_drop, ret);
+        return change_db(env, term, env->source->db_drop, PERMIT_CONFIG | PERMIT_TABLES, true, ret);
 }
 
 static Status term_db_list(Env *env, const Term *term, Val *ret)
@@ -87,7 +84,7 @@ static Status term_db_list(Env *env, const Term *term, Val *ret)
         return ST_OK;
 }
 
-/* --- where shards and replicas go: RethinkDB's options and rules, with one server tagged `default` --- */
+/* --- where shards and replicas go: RethinkDB's options, to be given to the source (source.h, reconfigure) --- */
 
 typedef struct Tag {
         Bytes name;
@@ -204,67 +201,34 @@ static Status parse_placement(Env *env, const Term *term, bool required, Placeme
         return ST_OK;
 }
 
-static const Tag *find_tag(const Placement *p, Bytes name)
+static void placement_options(Env *env, const Placement *p, ObjectBuilder *options)
 {
+        Field *replicas = arena_array(env->arena, Field, p->tag_count);
         for (size_t i = 0; i < p->tag_count; i++)
-                if (bytes_equal(p->tags[i].name, name))
-                        return &p->tags[i];
-        return NULL;
+                replicas[i] = (Field){p->tags[i].name, value_number((double)p->tags[i].replicas)};
+        Value *nonvoting = arena_array(env->arena, Value, p->nonvoting_count);
+        for (size_t i = 0; i < p->nonvoting_count; i++)
+                nonvoting[i] = value_string(p->nonvoting[i]);
+        object_add_str(options, "shards", value_number((double)p->shards));
+        object_add_str(options, "replicas", value_object_sorted(replicas, p->tag_count));
+        object_add_str(options, "primary_replica_tag", value_string(p->primary_tag));
+        object_add_str(options, "nonvoting_replica_tags", value_array(nonvoting, p->nonvoting_count));
 }
 
 #define S(bytes) (int)(bytes).size, (const char *)(bytes).data
 
-static Status check_placement(Env *env, const Term *term, const Placement *p)
-{
-        int64_t total = 0;
-        for (size_t i = 0; i < p->tag_count; i++)
-                total += p->tags[i].replicas != 0;
-        if (total == 0)
-                return fail(env, term, ERR_OP_FAILED,
-                            "You must set `replicas` to at least one. `replicas` includes the primary replica; if "
-                            "there are "
-                            "zero replicas, there is nowhere to put the data.");
-        if (p->shards > MAX_SHARDS)
-                return fail(env, term, ERR_OP_FAILED, "Maximum number of shards is %d.", MAX_SHARDS);
-        const Tag *primary = find_tag(p, p->primary_tag);
-        if (!primary || primary->replicas == 0)
-                return fail(
-                        env, term, ERR_OP_FAILED,
-                        "Can't use server tag `%.*s` for primary replicas because you specified no replicas in server "
-                        "tag `%.*s`.",
-                        S(p->primary_tag), S(p->primary_tag));
-        for (size_t i = 0; i < p->nonvoting_count; i++)
-                if (!find_tag(p, p->nonvoting[i]))
-                        return fail(
-                                env, term, ERR_OP_FAILED,
-                                "You specified that the replicas in server tag `%.*s` should be non-voting, but you "
-                                "didn't specify a number of replicas in server tag `%.*s`.",
-                                S(p->nonvoting[i]), S(p->nonvoting[i]));
-        for (size_t i = 0; i < p->tag_count; i++) {
-                const Tag *tag = &p->tags[i];
-                int servers = bytes_equal(tag->name, BYTES_STR("default"));
-                if ((uint64_t)tag->replicas > (uint64_t)servers)
-                        return fail(
-                                env, term, ERR_OP_FAILED,
-                                "Can't put %llu replicas on servers with the tag `%.*s` because there are only %d "
-                                "servers with the tag `%.*s`. It's impossible to have more replicas of the data than "
-                                "there are servers.",
-                                (unsigned long long)tag->replicas, S(tag->name), servers, S(tag->name));
-        }
-        return ST_OK;
-}
-
 /* --- tables --- */
 
-static Status table_options(Env *env, const Term *term, Placement *p, Value *ret)
+static Status table_options(Env *env, const Term *term, Value *ret)
 {
         ObjectBuilder options;
+        Placement placement;
         Val val;
         bool present;
         Bytes text;
-        object_init(&options, env->arena, 4);
-        TRY(parse_placement(env, term, false, p));
-        object_add_str(&options, "shards", value_number((double)p->shards));
+        object_init(&options, env->arena, 7);
+        TRY(parse_placement(env, term, false, &placement));
+        placement_options(env, &placement, &options);
         TRY(opt_val(env, term, "primary_key", &val, &present));
         if (present) {
                 TRY(val_as_string(env, &val, &text));
@@ -288,33 +252,18 @@ static Status table_options(Env *env, const Term *term, Placement *p, Value *ret
         return ST_OK;
 }
 
-static Status table_is_there(Env *env, Bytes db, Bytes name, bool *ret_there)
-{
-        TableRef *table;
-        Status st = env->source->table_find(env->source->ctx, db, name, &table);
-        *ret_there = st == ST_OK;
-        if (!st)
-                env->source->table_unref(table);
-        status_ignore(st);
-        return ST_OK;
-}
-
 static Status term_table_create(Env *env, const Term *term, Val *ret)
 {
         Args args;
-        Placement placement;
         Value options, result;
         Bytes db, name;
-        bool there;
         uint64_t position = 0;
         TRY(args_begin(env, term, &args));
         TRY(args_first(&args));
-        TRY(table_options(env, term, &placement, &options));
+        TRY(table_options(env, term, &options));
         TRY(args_db(&args, args.count == 2, &db));
         TRY(args_name(&args, args.count - 1, "Table", &name));
-        TRY(table_is_there(env, db, name, &there));
-        if (!there && !bytes_equal(db, BYTES_STR("rethinkdb"))) /* their errors come first, from the source */
-                TRY(check_placement(env, term, &placement));
+        TRY(fail_at(env, term, env_permit(env, PERMIT_CONFIG, db, BYTES_NONE)));
         TRY(fail_at(env, term,
                     env->source->table_create(env->source->ctx, db, name, options, env->arena, &result, &position)));
         note_position(env, position);
@@ -331,6 +280,7 @@ static Status term_table_drop(Env *env, const Term *term, Val *ret)
         TRY(args_begin(env, term, &args));
         TRY(args_db(&args, args.count == 2, &db));
         TRY(args_name(&args, args.count - 1, "Table", &name));
+        TRY(fail_at(env, term, env_permit(env, PERMIT_CONFIG, db, name)));
         TRY(fail_at(env, term, env->source->table_drop(env->source->ctx, db, name, env->arena, &result, &position)));
         note_position(env, position);
         *ret = val_datum(term, result);
@@ -391,6 +341,7 @@ static Status term_config(Env *env, const Term *term, Val *ret)
         Value row;
         TRY(args_begin(env, term, &args));
         TRY(args_target(&args, "config", &target));
+        TRY(fail_at(env, term, env_permit(env, PERMIT_CONFIG, target.db, target.table)));
         TRY(fail_at(env, term, env->source->config(env->source->ctx, target.db, target.table, env->arena, &row)));
         return system_row(env, term, target.table.data ? "table_config" : "db_config", row, ret);
 }
@@ -421,23 +372,6 @@ static Status status_rows(Env *env, const Term *term, Target target, Value *ret_
         }
         *ret_rows = rows;
         return ST_OK;
-}
-
-static Value change_pair(Arena *arena, Value old_val, Value new_val)
-{
-        Field *pair = arena_array(arena, Field, 2);
-        pair[0] = (Field){BYTES_STR("new_val"), new_val};
-        pair[1] = (Field){BYTES_STR("old_val"), old_val};
-        return value_object_sorted(pair, 2);
-}
-
-static Value same_pairs(Arena *arena, Value rows)
-{
-        ArrayBuilder pairs;
-        array_init(&pairs, arena, value_count(rows));
-        for (size_t i = 0; i < value_count(rows); i++)
-                array_add(&pairs, change_pair(arena, value_at(rows, i), value_at(rows, i)));
-        return array_take(&pairs);
 }
 
 static Status refuse_system(Env *env, const Term *term, Target target, const char *why)
@@ -480,85 +414,28 @@ static Status term_wait(Env *env, const Term *term, Val *ret)
         return ST_OK;
 }
 
+/* What changes all tables of a database needs each of them. */
+static Status permit_config(Env *env, Target target)
+{
+        return env_permit(env, PERMIT_CONFIG | (target.table.data ? 0u : (unsigned)PERMIT_TABLES), target.db,
+                          target.table);
+}
+
 static Status term_rebalance(Env *env, const Term *term, Val *ret)
 {
         Args args;
         Target target;
-        Value rows;
+        Value result;
         TRY(args_begin(env, term, &args));
         TRY(args_target(&args, "rebalance", &target));
-        TRY(refuse_system(env, term, target, "you can't rebalance the tables in it."));
-        TRY(status_rows(env, term, target, &rows));
-        ObjectBuilder object;
-        object_init(&object, env->arena, 2);
-        object_add_str(&object, "rebalanced", value_number((double)value_count(rows)));
-        object_add_str(&object, "status_changes", same_pairs(env->arena, rows));
-        *ret = val_datum(term, object_take(&object));
+        TRY(fail_at(env, term, permit_config(env, target)));
+        TRY(fail_at(env, term, env->source->rebalance(env->source->ctx, target.db, target.table, env->arena, &result)));
+        *ret = val_datum(term, result);
         return ST_OK;
 }
 
-/* --- reconfigure: a change of the table's row in table_config --- */
-
-typedef struct Reconfigure {
-        Env *env;
-        const Term *term;
-        const Placement *placement;
-        TableVal *configs; /* table_config */
-        bool dry_run;
-        ArrayBuilder config_changes, status_changes;
-        Value new_row;
-} Reconfigure;
-
-static Value with_shards(Arena *arena, Value row, int64_t shards)
-{
-        Value shard = value_at(value_get_str(row, "shards"), 0);
-        Value *items = arena_array(arena, Value, (size_t)shards);
-        Field *fields = arena_array(arena, Field, value_count(row));
-        for (int64_t i = 0; i < shards; i++)
-                items[i] = shard;
-        for (size_t i = 0; i < value_count(row); i++) {
-                fields[i].value = value_field_at(row, i, &fields[i].key);
-                if (bytes_equal(fields[i].key, BYTES_STR("shards")))
-                        fields[i].value = value_array(items, (size_t)shards);
-        }
-        return value_object_sorted(fields, value_count(row));
-}
-
-static Status change_config(void *ctx, size_t index, Value old_row, Arena *arena, Value *ret)
-{
-        Reconfigure *r = ctx;
-        *ret = value_is(old_row, V_NULL) ? old_row : r->new_row; /* dropped meanwhile: let it be */
-        return ST_OK;
-}
-
-static Status reconfigure_table(Reconfigure *r, Bytes db, Bytes table)
-{
-        Env *env = r->env;
-        const TableSource *source = env->source;
-        Value row, old_status, new_status;
-        TRY(fail_at(env, r->term, source->config(source->ctx, db, table, env->arena, &row)));
-        r->new_row = with_shards(env->arena, row, r->placement->shards);
-        array_add(&r->config_changes, change_pair(env->arena, row, r->new_row));
-        if (r->dry_run)
-                return ST_OK;
-        TRY(fail_at(env, r->term, source->status(source->ctx, db, table, env->arena, &old_status)));
-        Value key = value_get_str(row, "id");
-        RowOutcome outcome = {0};
-        WriteOptions options = {.quick = true};
-        uint64_t position = 0;
-        TRY(fail_at(
-                env, r->term,
-                source->write(r->configs->ref, &key, 1, change_config, r, &options, env->arena, &outcome, &position)));
-        env_wrote(env, r->configs->ref);
-        note_position(env, position);
-        if (outcome.error)
-                return fail_at(env, r->term, outcome.error);
-        TRY(fail_at(env, r->term, source->status(source->ctx, db, table, env->arena, &new_status)));
-        array_add(&r->status_changes, change_pair(env->arena, old_status, new_status));
-        return ST_OK;
-}
-
-static Status emergency_repair(Env *env, const Term *term, const Val *mode, Target target)
+/* Checks what stands beside the option; `emergency_repair` goes into the options. */
+static Status emergency_repair(Env *env, const Term *term, const Val *mode, Target target, ObjectBuilder *options)
 {
         static const char *const others[] = {"nonvoting_replica_tags", "primary_replica_tag", "replicas", "shards"};
         Bytes text;
@@ -577,8 +454,8 @@ static Status emergency_repair(Env *env, const Term *term, const Val *mode, Targ
                         env, term, ERR_LOGIC,
                         "Can't emergency repair an entire database at once; instead you should run `reconfigure()` on "
                         "each table individually.");
-        TRY(refuse_system(env, term, target, "you can't configure the tables in it."));
-        return fail(env, term, ERR_OP_FAILED, "This table doesn't need to be repaired.");
+        object_add_str(options, "emergency_repair", value_string(text));
+        return ST_OK;
 }
 
 static Status term_reconfigure(Env *env, const Term *term, Val *ret)
@@ -587,38 +464,30 @@ static Status term_reconfigure(Env *env, const Term *term, Val *ret)
         Target target;
         Val val;
         Placement placement;
-        bool present;
-        Reconfigure r = {.env = env, .term = term, .placement = &placement};
+        Value result;
+        ObjectBuilder options;
+        bool present, dry_run = false;
+        uint64_t position = 0;
         TRY(args_begin(env, term, &args));
         TRY(args_target(&args, "reconfigure", &target));
         TRY(opt_val(env, term, "dry_run", &val, &present));
         if (present)
-                TRY(val_as_bool(env, &val, &r.dry_run));
+                TRY(val_as_bool(env, &val, &dry_run));
+        object_init(&options, env->arena, 5);
+        object_add_str(&options, "dry_run", value_bool(dry_run));
         TRY(opt_val(env, term, "emergency_repair", &val, &present));
-        if (present && !(val_is_datum(&val) && value_is(val.datum, V_NULL)))
-                return emergency_repair(env, term, &val, target);
-        TRY(parse_placement(env, term, true, &placement));
-        TRY(refuse_system(env, term, target, "you can't configure the tables in it."));
-        TRY(check_placement(env, term, &placement));
-        TRY(fail_at(env, term, env_table(env, BYTES_STR("rethinkdb"), BYTES_STR("table_config"), &r.configs)));
-        array_init(&r.config_changes, env->arena, 1);
-        array_init(&r.status_changes, env->arena, 1);
-        if (target.table.data) {
-                TRY(reconfigure_table(&r, target.db, target.table));
+        if (present && !(val_is_datum(&val) && value_is(val.datum, V_NULL))) {
+                TRY(emergency_repair(env, term, &val, target, &options));
         } else {
-                Value names;
-                TRY(fail_at(env, term, env->source->table_list(env->source->ctx, target.db, env->arena, &names)));
-                for (size_t i = 0; i < value_count(names); i++)
-                        TRY(reconfigure_table(&r, target.db, value_bytes(value_at(names, i))));
+                TRY(parse_placement(env, term, true, &placement));
+                placement_options(env, &placement, &options);
         }
-        size_t count = r.config_changes.count;
-        ObjectBuilder object;
-        object_init(&object, env->arena, 3);
-        object_add_str(&object, "config_changes", array_take(&r.config_changes));
-        object_add_str(&object, "reconfigured", value_number(r.dry_run ? 0 : (double)count));
-        if (!r.dry_run)
-                object_add_str(&object, "status_changes", array_take(&r.status_changes));
-        *ret = val_datum(term, object_take(&object));
+        TRY(fail_at(env, term, permit_config(env, target)));
+        TRY(fail_at(env, term,
+                    env->source->reconfigure(env->source->ctx, target.db, target.table, object_take(&options),
+                                             env->arena, &result, &position)));
+        note_position(env, position);
+        *ret = val_datum(term, result);
         return ST_OK;
 }
 
@@ -637,6 +506,26 @@ static Status info_db(Env *env, const Term *term, Bytes db, Value *ret)
         return ST_OK;
 }
 
+/* One estimate for each shard: the tree counts all, and shards would be as large as each other. */
+static Value shard_counts(Env *env, const TableVal *table, uint64_t count)
+{
+        unsigned shards = MAX(table->info->shard_count, 1u);
+        Value *counts = arena_array(env->arena, Value, shards);
+        for (unsigned i = 0; i < shards; i++)
+                counts[i] = value_number((double)(count / shards + (i < count % shards)));
+        return value_array(counts, shards);
+}
+
+static Value index_names(Env *env, const TableVal *table)
+{
+        const IndexInfo *indexes;
+        size_t count = env->source->index_list ? env->source->index_list(table->ref, &indexes) : 0;
+        Value *names = arena_array(env->arena, Value, count);
+        for (size_t i = 0; i < count; i++)
+                names[i] = value_string(indexes[i].name);
+        return value_array(names, count);
+}
+
 static Status info_table(Env *env, const Term *term, const TableVal *table, Value *ret)
 {
         Value db;
@@ -645,14 +534,12 @@ static Status info_table(Env *env, const Term *term, const TableVal *table, Valu
         TRY(info_db(env, term, table->info->db, &db));
         TRY(fail_at(env, term, env_view(env, table->ref, &view)));
         TRY(fail_at(env, term, env->source->view_count(view, NULL, &count)));
-        Value *counts = arena_array(env->arena, Value, 1);
-        *counts = value_number((double)count);
         ObjectBuilder info;
         object_init(&info, env->arena, 7);
         object_add_str(&info, "db", db);
-        object_add_str(&info, "doc_count_estimates", value_array(counts, 1));
+        object_add_str(&info, "doc_count_estimates", shard_counts(env, table, count));
         object_add_str(&info, "id", value_string(table->info->id));
-        object_add_str(&info, "indexes", value_array(NULL, 0));
+        object_add_str(&info, "indexes", index_names(env, table));
         object_add_str(&info, "name", value_string(table->info->name));
         object_add_str(&info, "primary_key", value_string(table->info->primary_key));
         object_add_str(&info, "type", value_str("TABLE"));
@@ -684,7 +571,9 @@ static Status info_slice(Env *env, const Term *term, const TableVal *table, Valu
                 table->has_bounds ? table->bounds : (KeyBounds){.low_type = BOUND_NONE, .high_type = BOUND_NONE};
         ObjectBuilder info;
         object_init(&info, env->arena, 8);
-        object_add_str(&info, "index", indexed ? value_string(table->info->primary_key) : value_null());
+        object_add_str(&info, "index",
+                       indexed ? value_string(table->has_index ? table->index : table->info->primary_key)
+                               : value_null());
         info_bound(&info, "left_bound", "left_bound_type", bounds.low, bounds.low_type, V_MINVAL);
         info_bound(&info, "right_bound", "right_bound_type", bounds.high, bounds.high_type, V_MAXVAL);
         object_add_str(&info, "sorting",
@@ -707,26 +596,6 @@ static void info_datum(Env *env, const Val *val, ObjectBuilder *info)
         default: break;
         }
         object_add_str(info, "value", value_string(val_print(env, val, false)));
-}
-
-/* The head of what RethinkDB prints; the body that follows there, as JavaScript, is left out. */
-static Value source_code(Env *env, const Func *func)
-{
-        const Term *term = func_term(func);
-        const char *implicit = "(no implicit)";
-        unsigned depth = 0;
-        if (term->parent && term->parent->type == TERM_FUNC && term->parent->body == term)
-                term = term->parent; /* func_term() is the body */
-        for (const Term *outer = term->parent; outer; outer = outer->parent)
-                depth += outer->type == TERM_FUNC && outer->param_count == 1;
-        if (depth)
-                implicit = depth == 1 ? "implicit: (not stored)" : "(multiple implicits)";
-        size_t count = term->type == TERM_FUNC ? term->param_count : 0;
-        char *args = arena_alloc(env->arena, 12 * count + 1), *at = args; /* ", 4294967295" */
-        *at = 0;
-        for (size_t i = 0; i < count; i++)
-                at += sprintf(at, "%s%u", i ? ", " : "", term->param_ids[i]);
-        return value_str(arena_printf(env->arena, "function (captures = [%s]) (args = [%s]) ...", implicit, args));
 }
 
 static Status term_info_of(Env *env, const Term *term, Val *ret)
@@ -756,7 +625,12 @@ static Status term_info_of(Env *env, const Term *term, Val *ret)
         case VAL_ROW:
         case VAL_ARRAY_SELECTION: table = val.table; break;
         case VAL_STREAM: table = val.stream->table; break;
-        case VAL_FUNC: object_add_str(&info, "source_code", source_code(env, val.func)); break;
+        case VAL_FUNC: {
+                Bytes source;
+                TRY(fail_at(env, term, func_source(env, val.func, &source)));
+                object_add_str(&info, "source_code", value_string(source));
+                break;
+        }
         case VAL_DATUM: info_datum(env, &val, &info); break;
         default: break;
         }

@@ -254,10 +254,10 @@ static Status add_rows(const Agg *agg, Env *env, Groups *groups, Arena *scratch,
         env->arena = scratch;
         for (size_t i = 0; !st && i < rows.count; i++) {
                 ArenaMark mark = arena_mark(scratch);
-                Value key;
-                st = group_key(groups, env, rows.items[i], &key);
+                Value key, row = rows.items[i];
+                st = group_key(groups, env, &row, &key);
                 if (!st)
-                        st = acc_add(agg, env, group_acc(table, key), rows.items[i]);
+                        st = acc_add(agg, env, group_acc(table, key), row);
                 arena_rewind(scratch, mark);
         }
         env->arena = outer;
@@ -360,18 +360,17 @@ static const char *agg_name(const Term *term)
         }
 }
 
-/* min and max by the primary key: the first row in that order. */
-static Status first_by_key(Env *env, const Term *term, TableVal *table, Val *ret)
+/* min and max by an index, or the primary key: the first row in that order. */
+static Status first_by_index(Env *env, const Term *term, TableVal *table, Bytes index, Val *ret)
 {
-        TableVal *slice = arena_alloc(env->arena, sizeof *slice);
+        TableVal *slice = arena_dup(env->arena, table, sizeof *slice);
         ValueVec rows = {0};
         bool end;
-        *slice = *table;
+        table_use_index(env, slice, index.data ? index : table->info->primary_key);
         slice->order = term->type == TERM_MIN ? 1 : -1;
         TRY(stream_next(stream_of_table(env, term, slice), env, env->arena, 1, &rows, &end));
         if (rows.count == 0)
-                return fail(env, term, ERR_NON_EXISTENCE, "`%s` found no entries in the specified index.",
-                            agg_name(term));
+                return fail(env, term, ERR_LOGIC, "`%s` found no entries in the specified index.", agg_name(term));
         *ret = val_row(term, table, rows.items[0]);
         return ST_OK;
 }
@@ -393,12 +392,13 @@ static Status term_sum(Env *env, const Term *term, Val *ret)
                 return fail(env, term, ERR_LOGIC, "Cannot provide both a function and an index to %s.", agg_name(term));
         if (has_index || (ordered && !agg.func && val.kind == VAL_TABLE)) {
                 TableVal *table;
+                Bytes name = BYTES_NONE;
                 TRY(val_as_table(env, &val, &table));
                 if (!ordered)
                         return fail(env, term, ERR_LOGIC, "Cannot call %s on an index.", agg_name(term));
                 if (has_index)
-                        TRY(opt_index(env, term, table, &has_index));
-                return first_by_key(env, term, table, ret);
+                        TRY(val_as_string(env, &index, &name));
+                return first_by_index(env, term, table, name, ret);
         }
         TRY(val_as_stream(env, &val, &stream));
         TRY(agg_stream(&agg, env, stream, &result));
@@ -476,7 +476,7 @@ static Status opt_func(Env *env, const Term *term, const char *name, const Func 
         Func *func = NULL;
         TRY(opt_val(env, term, name, &val, &present));
         if (present)
-                TRY(val_to_func(env, &val, SHORTCUT_CONSTANT, &func));
+                TRY(val_as_func(env, &val, &func));
         *ret = func;
         return ST_OK;
 }
@@ -491,7 +491,11 @@ static Status term_fold(Env *env, const Term *term, Val *ret)
         TRY(args_begin(env, term, &args));
         TRY(args_stream(&args, 0, &source));
         TRY(args_datum(&args, 1, &base));
-        TRY(args_func(&args, 2, SHORTCUT_CONSTANT, &func));
+        TRY(args_func(&args, 2, SHORTCUT_NONE, &func));
+        int arity = func_arity(func);
+        if (arity > 0 && arity != 2)
+                return fail(env, term, ERR_LOGIC,
+                            "The accumulator function passed to `fold` should expect 2 arguments");
         TRY(opt_func(env, term, "emit", &emit));
         TRY(opt_func(env, term, "final_emit", &final_emit));
         if (emit) {
@@ -529,6 +533,8 @@ static Status term_fold(Env *env, const Term *term, Val *ret)
                 keep(&state, outer, pair[0]);
                 arena_reset(&scratch->arena);
         }
+        if (final_emit)
+                TRY(func_call_datum(env, final_emit, &state.value, 1, &state.value));
         *ret = val_datum(term, state.value);
         return ST_OK;
 }
@@ -552,16 +558,29 @@ static Status take_key(void *ctx, Env *env, Value row, ValueVec *out)
         return ST_OK;
 }
 
-/* On the primary key every row and every key is distinct already. */
-static Status distinct_table(Env *env, const Term *term, TableVal *table, bool by_index, Val *ret)
+/* A table by an index, or by the primary key, on which every row and every key is distinct already. */
+static Status distinct_slice(Env *env, const Term *term, const Val *source, Bytes index, Val *ret)
 {
-        TableVal *slice = arena_alloc(env->arena, sizeof *slice);
-        *slice = *table;
+        const TableVal *table = source->table;
+        TableVal *slice = arena_dup(env->arena, table, sizeof *slice);
+        bool by_key = bytes_equal(index, table->info->primary_key);
+        if (by_key && !table_is_primary(table)) { /* the keys of the rows between two values of another index */
+                Stream *rows = stream_of_table(env, term, slice);
+                rows->table = NULL;
+                *ret = val_stream(term, stream_transform(env, term, rows, take_key, slice, false));
+                return ST_OK;
+        }
         if (!slice->order)
                 slice->order = 1;
+        if (!slice->has_index)
+                table_use_index(env, slice, index.data ? index : table->info->primary_key);
+        if (!table_is_primary(slice)) {
+                *ret = val_stream(term, stream_of_index_values(env, term, slice));
+                return ST_OK;
+        }
         Stream *rows = stream_of_table(env, term, slice);
         rows->table = NULL;
-        *ret = val_stream(term, by_index ? stream_transform(env, term, rows, take_key, slice, false) : rows);
+        *ret = val_stream(term, by_key ? stream_transform(env, term, rows, take_key, slice, false) : rows);
         return ST_OK;
 }
 
@@ -570,16 +589,17 @@ static Status term_distinct(Env *env, const Term *term, Val *ret)
         Args args;
         Val val;
         Stream *stream;
-        bool by_index = false;
+        Bytes index;
         TRY(args_begin(env, term, &args));
         TRY(args_val(&args, 0, &val));
+        TRY(opt_index(env, term, &index));
         if (val.kind == VAL_TABLE || val.kind == VAL_TABLE_SLICE) {
-                TRY(opt_index(env, term, val.table, &by_index));
-                return distinct_table(env, term, val.table, by_index, ret);
+                Bytes key = val.table->info->primary_key, present = val.table->index;
+                Bytes by = index.data ? index : key;
+                if (!val.table->has_index || bytes_equal(present, by) || (index.data && bytes_equal(index, key)))
+                        return distinct_slice(env, term, &val, index, ret);
         }
-        Val index;
-        TRY(opt_val(env, term, "index", &index, &by_index));
-        if (by_index)
+        if (index.data)
                 return fail(env, term, ERR_LOGIC, "Can only perform an indexed distinct on a TABLE.");
         TRY(val_as_stream(env, &val, &stream));
         TRY(stream_check_finite(stream, env));

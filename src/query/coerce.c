@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "bridge/json_bridge.h"
 #include "query/key_set.h"
 #include "query/query_int.h"
 
@@ -148,6 +149,8 @@ static Status coerce_datum(Env *env, const Term *term, Value v, const Type *to, 
                 Bytes text = from == V_BINARY ? value_bytes(v) : BYTES_NONE;
                 if (from != V_BINARY)
                         TRY(json_of(env, term, v, &text));
+                else if (!json_bridge_utf8_valid(text)) /* RethinkDB does it, and its answers are no JSON then */
+                        return fail(env, term, ERR_LOGIC, "Cannot coerce BINARY to STRING: the data is not UTF-8.");
                 *ret = value_string(text);
                 return ST_OK;
         }

@@ -4,6 +4,9 @@
 static void test_coerce(void **state)
 {
         static const Case cases[] = {
+                LOGIC("[51,[{\"$reql_type$\":\"BINARY\",\"data\":\"/w==\"},\"string\"]]",
+                      "Cannot coerce BINARY to STRING: the data is not UTF-8.", "[]"),
+                GIVES("[51,[{\"$reql_type$\":\"BINARY\",\"data\":\"w6k=\"},\"string\"]]", "\"é\""),
                 GIVES("[51,[[2,[1,2]],\"string\"]]", "\"[1,2]\""),
                 GIVES("[51,[{\"a\":1},\"String\"]]", "\"{\\\"a\\\":1}\""),
                 GIVES("[51,[1,\"string\"]]", "\"1\""),

@@ -18,6 +18,7 @@ struct OpenTable {
         Bytes db, name;
         TableVal whole;
         TableView *view; /* NULL: not pinned yet, or written to since */
+        bool forgotten;  /* its settings have changed: who names it again finds it anew */
         uint64_t serial; /* of the view */
 };
 
@@ -67,15 +68,25 @@ bool status_missing(Status *st)
         return true;
 }
 
+static size_t memory_used(const Env *env)
+{
+        return env->query ? query_memory_bytes(env->query) : env->query_arena->total_bytes + env_memory(env);
+}
+
 Status env_poll(Env *env)
 {
         size_t max = env->world->memory_max_bytes;
         if (unlikely(atomic_load_explicit(env->cancelled, memory_order_relaxed)))
                 return fail(env, NULL, ERR_CANCELLED, "The query was cancelled.");
         /* Each arena keeps to the budget by itself; together they may pass it between two looks. */
-        if (unlikely((++env->polls & 15) == 0) && max && query_memory_bytes(env->query) > max)
-                return fail(env, env->current, ERR_RESOURCE,
-                            "The query needs more than the %zu bytes of memory that a query may use.", max);
+        if (unlikely((++env->polls & 15) == 0) && max && memory_used(env) > max)
+                return fail(env, env->current, ERR_RESOURCE, MEMORY_MESSAGE, max);
+        if (unlikely(env->deadline_ns != 0) && env->world->host->mono_ns(env->world->host->ctx) > env->deadline_ns)
+                return fail(env, NULL, ERR_OP_INDETERMINATE,
+                            "The query took longer than it may (`--query-timeout` of the server, or option "
+                            "`query_timeout`).");
+        if (unlikely(env->max_polls && env->polls > env->max_polls))
+                return fail(env, env->current, ERR_RESOURCE, "The function takes too long.");
         return ST_OK;
 }
 
@@ -141,6 +152,28 @@ void env_close_owned(Env *env, const void *owner)
         }
 }
 
+/* --- permissions --- */
+
+Status env_permit_slow(Env *env, unsigned what, Bytes db, Bytes table)
+{
+        return env->source->permit(env->source->ctx, BYTES_STR(env->user), what, db, table);
+}
+
+Status env_permit_table_slow(Env *env, TableRef *table, unsigned what)
+{
+        return env->source->permit_table(table, BYTES_STR(env->user), what);
+}
+
+Status env_permit_again(Env *env)
+{
+        if (likely(env->permits_all))
+                return ST_OK;
+        for (OpenTable *open = env->tables; open; open = open->next)
+                if (open->view)
+                        TRY(env_permit_table_slow(env, open->whole.ref, PERMIT_READ));
+        return ST_OK;
+}
+
 /* --- tables --- */
 
 Status env_default_db(Env *env, Bytes *ret_db)
@@ -171,7 +204,7 @@ Status env_default_db(Env *env, Bytes *ret_db)
 Status env_table(Env *env, Bytes db, Bytes name, TableVal **ret)
 {
         for (OpenTable *open = env->tables; open; open = open->next) {
-                if (bytes_equal(open->name, name) && bytes_equal(open->db, db)) {
+                if (!open->forgotten && bytes_equal(open->name, name) && bytes_equal(open->db, db)) {
                         *ret = &open->whole;
                         return ST_OK;
                 }
@@ -186,6 +219,12 @@ Status env_table(Env *env, Bytes db, Bytes name, TableVal **ret)
         env->tables = open;
         *ret = &open->whole;
         return ST_OK;
+}
+
+void env_forget_table(Env *env, const TableVal *table)
+{
+        for (OpenTable *open = env->tables; open; open = open->next)
+                open->forgotten |= open->whole.ref == table->ref;
 }
 
 Status env_table_uuids(Env *env, TableVal *table, TableVal **ret)
@@ -222,6 +261,7 @@ Status env_view(Env *env, TableRef *table, TableView **ret_view)
                 env->tables = open;
         }
         if (!open->view) {
+                TRY(env_permit_table(env, table, PERMIT_READ));
                 if (unlikely(env->retired_count >= MAX_RETIRED))
                         return status_new(ERR_RESOURCE,
                                           "The query reads and writes table `%.*s` by turns more than %d times: use "
@@ -277,22 +317,41 @@ Scratch *scratch_get(Env *env)
         for (Scratch *scratch = env->scratches; scratch; scratch = scratch->next) {
                 if (!scratch->in_use) {
                         scratch->in_use = true;
+                        scratch->serial = env->deferred_serial;
                         return scratch;
                 }
         }
         Scratch *scratch = arena_new(env->query_arena, Scratch);
         arena_init(&scratch->arena, env->query_arena->max_bytes);
         arena_on_oom(&scratch->arena, env->query_arena->oom, env->query_arena->oom_ctx);
+        scratch->arena.stop = env->query_arena->stop;
         scratch->in_use = true;
+        scratch->env = env;
+        scratch->serial = env->deferred_serial;
         scratch->next = env->scratches;
         env->scratches = scratch;
         return scratch;
+}
+
+/* After an error streams in it may still be open: what would be closed later, when their memory is gone, is closed now.
+ */
+static void close_inside(Scratch *scratch)
+{
+        for (Deferred *deferred = scratch->env->deferred, *older; deferred; deferred = older) {
+                older = deferred->older;
+                if (deferred->serial <= scratch->serial || !arena_contains(&scratch->arena, deferred->what))
+                        continue;
+                env_undefer(scratch->env, deferred);
+                older = scratch->env->deferred; /* closing may have closed others */
+        }
 }
 
 void scratch_put(Scratch *scratch)
 {
         if (!scratch)
                 return;
+        if (unlikely(scratch->env->deferred && scratch->env->deferred_serial != scratch->serial))
+                close_inside(scratch);
         arena_reset(&scratch->arena);
         scratch->in_use = false;
 }

@@ -4,6 +4,10 @@
 
 #include "query/query_int.h"
 
+#define MEMORY_MESSAGE                                                                                                 \
+        "The query needs more than the %zu bytes of memory that a query may use. Ask for less at a time (pluck, "      \
+        "filter, limit), or start the server with a larger `--query-memory`."
+
 struct Frame { /* the arguments of one call */
         Frame *outer;
         const Value *values;
@@ -16,14 +20,18 @@ typedef enum FuncKind {
         FUNC_GET_FIELD, /* row[value] */
         FUNC_PLUCK,     /* row.pluck(value) */
         FUNC_EQUALS,    /* row == value */
+        FUNC_JS,        /* value: the source of a JavaScript function; outside.c */
 } FuncKind;
 struct Func {
         FuncKind kind;
         const Term *term; /* FUNC_TERM: the FUNC; else where it stands */
         Frame *frame;
         Value value;
+        uint64_t timeout_ms; /* FUNC_JS */
 };
 
+/* What INFO shows of a function: what it captured, its parameters, its body as JavaScript. In the arena. */
+Status func_source(Env *env, const Func *func, Bytes *ret_text) MUST_USE;
 /* The name in r.db("constant"), NULL if `term` is anything else: looked at without evaluating, since finding the table
  * tells whether the database is there. */
 const Term *constant_db(const Term *term);
@@ -65,6 +73,26 @@ Status groups_array(Env *env, Groups *groups, Value *ret) MUST_USE; /* ungroup: 
 Status groups_call(Env *env, const Term *term, Groups *groups, const Func *func, Value *values, size_t count,
                    Val *ret) MUST_USE;
 
+/* index_scan.c */
+static inline bool table_is_primary(const TableVal *table)
+{
+        return !table->has_index || bytes_equal(table->index, table->info->primary_key);
+}
+const IndexInfo *table_find_index(Env *env, const TableVal *table, Bytes name); /* NULL: there is none */
+/* From now on `slice` goes by that index; whether it can, table_check_index tells. */
+void table_use_index(Env *env, TableVal *slice, Bytes name);
+/* "Index `x` was not found on table `db.t`.", or it is a geospatial one. Without a place: see index_scan.c. */
+Status table_check_index(Env *env, const TableVal *table) MUST_USE;
+Status fail_no_index(Env *env, const Term *at, const TableVal *table, Bytes name) MUST_USE;
+/* "Secondary keys must be ..." */
+Status check_secondary_key(Env *env, const Term *at, Value key) MUST_USE;
+/* A slice's rows in its order, and how many there are. Errors of the primary key stand at `at`. */
+Status table_scan_open(Env *env, const Term *at, const TableVal *table, TableScan **ret_scan) MUST_USE;
+Status table_count_rows(Env *env, const Term *at, const TableVal *table, uint64_t *ret_count) MUST_USE;
+/* Of a slice by a secondary index: [row, index value] for each of its entries; the different index values in order. */
+Stream *stream_of_index_pairs(Env *env, const Term *term, const TableVal *table);
+Stream *stream_of_index_values(Env *env, const Term *term, const TableVal *table);
+
 /* sort.c: an array, or a stream if it is longer than arrays may be; `table`: its rows are rows of it (NULL: of none) */
 Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Val *ret) MUST_USE;
 
@@ -74,13 +102,12 @@ Status term_union(Env *env, const Term *term, Val *ret) MUST_USE;
 /* table_terms.c */
 /* A GET term without reading: its table and key. For terms that write the row. */
 Status get_unread(Env *env, const Term *term, Val *ret) MUST_USE;
-Status check_index(Env *env, const Term *term, const TableVal *table, Bytes index) MUST_USE;
-/* Option `index`: checked, *ret_present. */
-Status opt_index(Env *env, const Term *term, const TableVal *table, bool *ret_present) MUST_USE;
+/* Option `index`: its name, data NULL if it is absent. */
+Status opt_index(Env *env, const Term *term, Bytes *ret_index) MUST_USE;
 const Term *slice_origin(const Term *term);
-/* An index must be the one that the slice is already bound to or ordered by: "Cannot `what` index `x` after `after`
- * index `y`." */
-Status check_slice_index(Env *env, const Term *term, const Val *slice, Bytes index, const char *what,
-                         const char *after) MUST_USE;
+/* A slice of `slice` that goes by `index`. That must be the one which it is already bound to or ordered by: "Cannot
+ * `what` index `x` after `after` index `y`." */
+Status slice_with_index(Env *env, const Val *slice, Bytes index, const char *what, const char *after,
+                        TableVal **ret) MUST_USE;
 
 #endif

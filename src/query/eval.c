@@ -1,5 +1,6 @@
 /* eval.c - evaluation: the table of term functions, arguments and options. */
 #include "query/env_int.h"
+#include "query/profile.h"
 
 static TermEval table[TERM_TYPE_END];
 
@@ -7,9 +8,10 @@ static TermEval table[TERM_TYPE_END];
 __attribute__((constructor)) static void fill_table(void)
 {
         const TermList *const lists[] = {
-                &terms_control, &terms_sequence, &terms_aggregate, &terms_sort,   &terms_join,
-                &terms_table,   &terms_math,     &terms_string,    &terms_object, &terms_array,
-                &terms_coerce,  &terms_time,     &terms_geo,       &terms_write,  &terms_admin,
+                &terms_control, &terms_sequence, &terms_aggregate, &terms_sort,    &terms_join,
+                &terms_table,   &terms_math,     &terms_string,    &terms_object,  &terms_array,
+                &terms_coerce,  &terms_time,     &terms_geo,       &terms_index,   &terms_geo_index,
+                &terms_write,   &terms_admin,    &terms_access,    &terms_outside, &terms_http,
         };
         for (size_t i = 0; i < ELEMENTS(lists); i++)
                 for (size_t j = 0; j < lists[i]->count; j++)
@@ -47,9 +49,11 @@ Status eval(Env *env, const Term *term, Val *ret)
         const TermEval *entry = &table[term->type];
         if (unlikely(!entry->fn))
                 return fail(env, term, ERR_LOGIC, "%s is not implemented yet.", term_info(term->type)->name);
-        if (unlikely(env->depth >= EVAL_MAX_DEPTH))
+        if (unlikely(env->depth >= EVAL_MAX_DEPTH || env_stack_low(env)))
                 return fail(env, term, ERR_RESOURCE, "Recursion limit of %d exceeded.", EVAL_MAX_DEPTH);
-        if (unlikely((++env->tick & 255) == 0))
+        /* A term may take milliseconds, so being cancelled is seen at each; the clock and the memory now and then. */
+        if (unlikely((++env->tick & (env->deadline_ns ? 3 : 255)) == 0 ||
+                     atomic_load_explicit(env->cancelled, memory_order_relaxed)))
                 TRY(env_poll(env));
 
         const Term *outer = env->current;
@@ -59,9 +63,11 @@ Status eval(Env *env, const Term *term, Val *ret)
         env->current = term;
         env->literal_ok = literal;
         env->depth++;
+        TraceTask *task = trace_begin(env, TRACE_TERM, term);
         bool groups = entry->maps_groups && term->arg_count && (term->args[0]->tree_flags & TF_GROUPS) &&
                       term->args[0]->type != TERM_ARGS;
         Status st = groups ? eval_grouped(env, term, entry->fn, ret) : entry->fn(env, term, ret);
+        trace_end(env, task);
         env->depth--;
         env->current = outer;
         env->drops_missing = outer_drops;

@@ -9,18 +9,30 @@
 #include "value/json.h"
 #include "value/key.h"
 
+typedef struct FakeEntry {
+        Value value, row;
+} FakeEntry;
+typedef struct FakeIndex {
+        FakeEntry *entries; /* sorted by value, then by primary key */
+        size_t count;
+} FakeIndex;
 struct TableRef {
         TableInfo info;
         Value rows; /* array, sorted by primary key */
         int refs;
+        IndexInfo infos[8]; /* in order of name, if they were added so */
+        FakeIndex indexes[8];
+        size_t index_count;
 };
 struct TableView {
         TableRef *table;
 };
 struct TableScan {
         TableView *view;
+        const FakeIndex *index; /* NULL: the primary key */
         size_t next, end;
         bool descending;
+        Value value; /* of the last row */
 };
 
 typedef struct Fake {
@@ -28,6 +40,7 @@ typedef struct Fake {
         TableRef tables[4];
         size_t table_count;
         int open_views, open_scans;
+        Bytes saved; /* the function of the last index_create or set_write_hook: nothing else comes of it */
         int finds;
 } Fake;
 static Fake fake;
@@ -49,6 +62,33 @@ static inline void fake_add(const char *name, const char *rows)
         table->rows = value_array(sorted, value_count(parsed));
         table->info = (TableInfo){
                 .db = BYTES_STR("test"), .name = BYTES_STR(name), .primary_key = BYTES_STR("id"), .id = BYTES_STR("0")};
+}
+
+static int fake_compare_entries(const void *a, const void *b)
+{
+        const FakeEntry *left = a, *right = b;
+        int order = value_compare(left->value, right->value);
+        return order ? order : fake_compare(&left->row, &right->row);
+}
+
+/* An index on a field of the table that was added last; `multi`: its elements, if it is an array. */
+static inline void fake_add_index(const char *field, bool multi, bool geo)
+{
+        TableRef *table = &fake.tables[fake.table_count - 1];
+        FakeIndex *index = &table->indexes[table->index_count];
+        table->infos[table->index_count++] = (IndexInfo){BYTES_STR(field), multi, geo, true};
+        index->entries = arena_array(&fake.arena, FakeEntry, 16 * value_count(table->rows));
+        for (size_t i = 0; i < value_count(table->rows); i++) {
+                Value row = value_at(table->rows, i), value = value_get_str(row, field);
+                bool many = multi && value_is(value, V_ARRAY);
+                for (size_t j = 0; j < (many ? value_count(value) : 1); j++) {
+                        Value v = many ? value_at(value, j) : value;
+                        if (geo ? value_is(v, V_GEOMETRY) : key_is_secondary(v))
+                                index->entries[index->count++] = (FakeEntry){v, row};
+                }
+        }
+        if (index->count)
+                qsort(index->entries, index->count, sizeof *index->entries, fake_compare_entries);
 }
 
 static Status fake_db_check(void *ctx, Bytes db)
@@ -160,9 +200,12 @@ static Status fake_scan_open(TableView *view, const KeyBounds *bounds, bool desc
 static Status fake_scan_next(TableScan *scan, Arena *hold, Value *ret)
 {
         *ret = value_none();
-        if (scan->next < scan->end)
-                *ret = value_copy(value_at(scan->view->table->rows, scan->descending ? --scan->end : scan->next++),
-                                  hold);
+        if (scan->next >= scan->end)
+                return ST_OK;
+        size_t i = scan->descending ? --scan->end : scan->next++;
+        if (scan->index)
+                scan->value = scan->index->entries[i].value;
+        *ret = value_copy(scan->index ? scan->index->entries[i].row : value_at(scan->view->table->rows, i), hold);
         return ST_OK;
 }
 static Status fake_scan_skip(TableScan *scan, uint64_t n, uint64_t *ret)
@@ -179,7 +222,82 @@ static void fake_scan_close(TableScan *scan)
         fake.open_scans--;
         mem_free(scan);
 }
-/* What changes something is refused. */
+static size_t fake_index_list(TableRef *table, const IndexInfo **ret)
+{
+        *ret = table->infos;
+        return table->index_count;
+}
+/* First entry that is not below (`after`: is above) the value. */
+static size_t fake_index_lower(const FakeIndex *index, Value value, bool after)
+{
+        size_t i = 0;
+        for (; i < index->count; i++) {
+                int order = value_compare(index->entries[i].value, value);
+                if (order > 0 || (order == 0 && !after))
+                        break;
+        }
+        return i;
+}
+static Status fake_index_scan_open(TableView *view, Bytes name, const KeyBounds *bounds, bool descending,
+                                   TableScan **ret)
+{
+        size_t i = 0;
+        while (i < view->table->index_count && !bytes_equal(view->table->infos[i].name, name))
+                i++;
+        if (i == view->table->index_count)
+                return status_new(ERR_OP_FAILED, "There is no such index.");
+        const FakeIndex *index = &view->table->indexes[i];
+        TRY(fake_scan_open(view, NULL, descending, ret));
+        TableScan *scan = *ret;
+        scan->index = index;
+        scan->next = 0;
+        scan->end = index->count;
+        if (bounds && bounds->low_type != BOUND_NONE)
+                scan->next = fake_index_lower(index, bounds->low, bounds->low_type == BOUND_OPEN);
+        if (bounds && bounds->high_type != BOUND_NONE)
+                scan->end = fake_index_lower(index, bounds->high, bounds->high_type == BOUND_CLOSED);
+        scan->end = MAX(scan->next, scan->end);
+        return ST_OK;
+}
+static Status fake_scan_index_value(TableScan *scan, Arena *hold, Value *ret)
+{
+        *ret = value_copy(scan->value, hold);
+        return ST_OK;
+}
+static Status fake_index_count(TableView *view, Bytes name, const KeyBounds *bounds, uint64_t *ret)
+{
+        TableScan *scan;
+        TRY(fake_index_scan_open(view, name, bounds, false, &scan));
+        *ret = scan->end - scan->next;
+        fake_scan_close(scan);
+        return ST_OK;
+}
+/* Everything is a candidate, unless nothing is looked for. */
+static Status fake_geo_scan_open(TableView *view, Bytes name, const GeoRange *ranges, size_t count, TableScan **ret)
+{
+        TRY(fake_index_scan_open(view, name, NULL, false, ret));
+        if (count == 0)
+                (*ret)->end = (*ret)->next;
+        return ST_OK;
+}
+static Status fake_save(Bytes function, const char *what, Arena *arena, Value *ret_result)
+{
+        Field *field = arena_array(arena, Field, 1);
+        *field = (Field){BYTES_STR(what), value_number(1)};
+        fake.saved = BYTES(arena_dup(&fake.arena, function.data, function.size), function.size);
+        *ret_result = value_object_sorted(field, 1);
+        return ST_OK;
+}
+static Status fake_index_create(TableRef *table, const IndexSpec *spec, Arena *arena, Value *ret_result,
+                                uint64_t *ret_position)
+{
+        return fake_save(spec->function, "created", arena, ret_result);
+}
+static Status fake_hook_set(TableRef *table, Bytes function, Arena *arena, Value *ret_result, uint64_t *ret_position)
+{
+        return fake_save(function, function.data ? "created" : "deleted", arena, ret_result);
+}
+/* What changes something else is refused. */
 static Status fake_refuse(void)
 {
         return status_new(ERR_OP_FAILED, "This source is for reading only.");
@@ -236,6 +354,13 @@ static const TableSource fake_source = {
         .scan_skip = fake_scan_skip,
         .scan_close = fake_scan_close,
         .table_with_uuids = fake_ref,
+        .index_list = fake_index_list,
+        .index_scan_open = fake_index_scan_open,
+        .scan_index_value = fake_scan_index_value,
+        .index_count = fake_index_count,
+        .geo_scan_open = fake_geo_scan_open,
+        .index_create = fake_index_create,
+        .write_hook_set = fake_hook_set,
         .write = fake_write,
         .sync = fake_sync,
         .db_create = fake_db_change,

@@ -1,5 +1,11 @@
 /* func.c - functions: closures over frames, and the shortcuts that stand for functions. */
+#include <inttypes.h>
+
 #include "query/env_int.h"
+#include "query/outside_int.h"
+#include "query/profile.h"
+#include "reql/print.h"
+#include "value/json.h"
 
 const Term *func_term(const Func *func)
 {
@@ -8,13 +14,15 @@ const Term *func_term(const Func *func)
 
 bool func_is_deterministic(const Func *func)
 {
-        return func->kind != FUNC_TERM || !(func->term->tree_flags & TF_UNPROVABLE);
+        return (func->kind != FUNC_TERM || !(func->term->tree_flags & TF_UNPROVABLE)) && func->kind != FUNC_JS;
 }
 
 int func_arity(const Func *func)
 {
         if (func->kind == FUNC_TERM)
                 return (int)func->term->param_count;
+        if (func->kind == FUNC_JS)
+                return -1;
         return func->kind == FUNC_CONSTANT ? 0 : 1;
 }
 
@@ -60,6 +68,8 @@ static Status call_other(Env *env, const Func *func, const Value *args, size_t c
                 *ret = val_datum(func->term, func->value);
                 return ST_OK;
         }
+        if (func->kind == FUNC_JS)
+                return js_call(env, func, args, count, ret);
         if (count != 1)
                 return fail(env, func->term, ERR_LOGIC,
                             "Expected function with %zu argument%s but found function with 1 argument.", count,
@@ -124,9 +134,11 @@ Status func_call_datum(Env *env, const Func *func, const Value *args, size_t cou
         Frame frame = {.outer = func->frame, .values = args, .count = count}, *outer = env->frame;
         env->frame = &frame;
         env->literal_next = literal;
+        TraceTask *task = trace_begin(env, TRACE_ROWS, func->term);
         Status st = eval(env, func->term->body, &val);
         if (!st)
                 st = val_as_datum(env, &val, ret);
+        trace_end(env, task);
         env->frame = outer;
         env_unwind(env, mark);
         return st;
@@ -186,5 +198,121 @@ Status func_filter(Env *env, const Func *func, Value row, bool default_on_missin
         env->drops_missing = drops;
         if (status_missing(&st))
                 *ret = default_on_missing;
+        return st;
+}
+
+/* --- as text --- */
+
+/* What a function uses of the functions around it. */
+typedef struct Capture {
+        int32_t id;
+        Value value;
+} Capture;
+typedef struct Captures {
+        Capture *items; /* sorted by id; room for `capacity` */
+        size_t count, capacity;
+        Value implicit; /* r.row, V_NONE: not used */
+} Captures;
+
+static void add_capture(Env *env, Captures *captures, int32_t id, Value value)
+{
+        size_t at = 0;
+        while (at < captures->count && captures->items[at].id < id)
+                at++;
+        if (at < captures->count && captures->items[at].id == id)
+                return;
+        if (captures->count == captures->capacity) {
+                captures->capacity = captures->capacity ? 2 * captures->capacity : 8;
+                Capture *items = arena_array(env->arena, Capture, captures->capacity);
+                if (captures->count)
+                        memcpy(items, captures->items, captures->count * sizeof *items);
+                captures->items = items;
+        }
+        memmove(captures->items + at + 1, captures->items + at, (captures->count - at) * sizeof *captures->items);
+        captures->items[at] = (Capture){id, value};
+        captures->count++;
+}
+
+/* `depth`: how many functions are around `term`, `func` being the outermost of them. */
+static void find_captures(Env *env, const Func *func, const Term *term, uint32_t depth, Captures *captures)
+{
+        bool implicit = term->type == TERM_IMPLICIT_VAR;
+        if ((term->type == TERM_VAR || implicit) && term->var_depth >= depth) {
+                const Frame *frame = func->frame;
+                const Term *home = term->parent;
+                for (uint32_t up = term->var_depth - depth; up > 0; up--)
+                        frame = frame->outer;
+                for (uint32_t up = term->var_depth; home && (home->type != TERM_FUNC || up-- > 0);)
+                        home = home->parent;
+                Value value = term->var_index < frame->count ? frame->values[term->var_index] : value_null();
+                if (implicit)
+                        captures->implicit = value;
+                else if (home)
+                        add_capture(env, captures, (int32_t)home->param_ids[term->var_index], value);
+        }
+        for (size_t i = 0; i < term->arg_count; i++)
+                find_captures(env, func, term->args[i], depth, captures);
+        for (size_t i = 0; i < term->opt_count; i++)
+                find_captures(env, func, term->opts[i].term, depth, captures);
+        if (term->type == TERM_FUNC)
+                find_captures(env, func, term->body, depth + 1, captures);
+}
+
+static Status print_captures(const Term *func, const Captures *captures, Buf *out)
+{
+        unsigned implicits = 0;
+        for (const Term *outer = func->parent; outer; outer = outer->parent)
+                implicits += outer->type == TERM_FUNC && outer->param_count == 1;
+        if (implicits == 1 && !value_is(captures->implicit, V_NONE)) {
+                TRY(buf_append_str(out, "implicit: "));
+                TRY(json_write_pretty(captures->implicit, out));
+        } else {
+                TRY(buf_append_str(out, implicits == 0   ? "(no implicit)"
+                                        : implicits == 1 ? "implicit: (not stored)"
+                                                         : "(multiple implicits)"));
+        }
+        for (size_t i = 0; i < captures->count; i++) {
+                TRY(buf_printf(out, ", %" PRId32 ": ", captures->items[i].id));
+                TRY(json_write_pretty(captures->items[i].value, out));
+        }
+        return ST_OK;
+}
+
+static Status print_source(const Func *func, const Captures *captures, Buf *out)
+{
+        if (func->kind == FUNC_JS)
+                return buf_printf(out, "javascript timeout=%" PRIu64 "ms, source=%.*s", func->timeout_ms,
+                                  (int)func->value.size, func->value.text);
+        TRY(buf_append_str(out, "function (captures = ["));
+        TRY(print_captures(func->term, captures, out));
+        TRY(buf_append_str(out, "]) (args = ["));
+        for (size_t i = 0; i < func->term->param_count; i++) {
+                TRY(buf_append_str(out, i ? ", " : ""));
+                TRY(print_variable(func->term->param_ids[i], out));
+        }
+        TRY(buf_append_str(out, "]) "));
+        return print_javascript(func->term->body, out);
+}
+
+Status func_source(Env *env, const Func *func, Bytes *ret_text)
+{
+        Captures captures = {0};
+        if (func->kind != FUNC_TERM && func->kind != FUNC_JS) { /* only FUNC and JAVASCRIPT give functions as values */
+                *ret_text = BYTES_STR("");
+                return ST_OK;
+        }
+        if (func->kind == FUNC_TERM)
+                find_captures(env, func, func->term->body, 1, &captures);
+        Buf buf; /* on the heap, so nothing may jump while it lives */
+        buf_init(&buf, UINT32_MAX);
+        Status st = print_source(func, &captures, &buf);
+        uint8_t *text = st ? NULL : arena_try_alloc(env->arena, buf.size + 1);
+        if (text) {
+                memcpy(text, buf.data, buf.size);
+                *ret_text = BYTES(text, buf.size);
+        } else if (!st) {
+                st = status_nomem();
+        }
+        buf_done(&buf);
         return st;
 }

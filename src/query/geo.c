@@ -3,15 +3,14 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "query/geo_int.h"
 #include "query/poly.h"
-#include "value/geometry.h"
 
 #define CIRCLE_VERTICES 32 /* unless num_vertices says otherwise */
 
 /* --- arguments --- */
 
-/* Complains at the argument. */
-static Status val_as_geometry(Env *env, const Val *val, Value *ret)
+Status val_as_geometry(Env *env, const Val *val, Value *ret)
 {
         TRY(val_as_datum(env, val, ret));
         if (value_is(*ret, V_GEOMETRY))
@@ -27,8 +26,7 @@ static Status args_geometry(Args *args, size_t i, Value *ret)
         return val_as_geometry(args->env, &val, ret);
 }
 
-/* A Point, or a pair of coordinates. Complains at the term. */
-static Status point_of(Env *env, const Term *term, Value v, GeoPoint *ret)
+Status point_of(Env *env, const Term *term, Value v, GeoPoint *ret)
 {
         if (value_is(v, V_GEOMETRY))
                 return fail_at(env, term, geometry_point(v, ret));
@@ -44,8 +42,7 @@ static Status point_of(Env *env, const Term *term, Value v, GeoPoint *ret)
         return ST_OK;
 }
 
-/* Option geo_system: a name, or an ellipsoid {a, f}. */
-static Status opt_ellipsoid(Env *env, const Term *term, GeoEllipsoid *ret)
+Status opt_ellipsoid(Env *env, const Term *term, GeoEllipsoid *ret)
 {
         Val val;
         Value system;
@@ -84,7 +81,7 @@ static Status opt_ellipsoid(Env *env, const Term *term, GeoEllipsoid *ret)
                     (const char *)name.data);
 }
 
-static Status opt_unit(Env *env, const Term *term, double *ret_m)
+Status opt_unit(Env *env, const Term *term, double *ret_m)
 {
         Val val;
         Bytes name;

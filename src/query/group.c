@@ -117,13 +117,23 @@ static Status add_combinations(GroupBatch *batch, Env *env, const Value *keys, V
         return ST_OK;
 }
 
-static Status group_keys(const Groups *groups, Env *env, Value row, Value **ret_keys)
+static size_t key_count(const Groups *groups)
 {
-        Value *keys = arena_array(env->arena, Value, groups->func_count);
+        return groups->func_count + groups->indexed;
+}
+
+/* Takes *row apart if an index value comes with it. */
+static Status group_keys(const Groups *groups, Env *env, Value *row, Value **ret_keys)
+{
+        Value *keys = arena_array(env->arena, Value, key_count(groups));
+        if (groups->indexed) {
+                keys[groups->func_count] = value_at(*row, 1);
+                *row = value_at(*row, 0);
+        }
         bool drops = env->drops_missing;
         for (size_t i = 0; i < groups->func_count; i++) {
                 env->drops_missing = true;
-                Status st = func_call_datum(env, groups->funcs[i], &row, 1, &keys[i]);
+                Status st = func_call_datum(env, groups->funcs[i], row, 1, &keys[i]);
                 env->drops_missing = drops;
                 if (status_missing(&st))
                         keys[i] = value_null();
@@ -135,10 +145,10 @@ static Status group_keys(const Groups *groups, Env *env, Value row, Value **ret_
 
 static Value single_key(const Groups *groups, const Value *keys)
 {
-        return groups->func_count == 1 ? keys[0] : value_array(keys, groups->func_count);
+        return key_count(groups) == 1 ? keys[0] : value_array(keys, key_count(groups));
 }
 
-Status group_key(const Groups *groups, Env *env, Value row, Value *ret_key)
+Status group_key(const Groups *groups, Env *env, Value *row, Value *ret_key)
 {
         Value *keys;
         TRY(group_keys(groups, env, row, &keys));
@@ -149,11 +159,11 @@ Status group_key(const Groups *groups, Env *env, Value row, Value *ret_key)
 static Status group_row(const Groups *groups, Env *env, GroupBatch *batch, Value row)
 {
         Value *keys;
-        TRY(group_keys(groups, env, row, &keys));
+        TRY(group_keys(groups, env, &row, &keys));
         if (!groups->multi)
                 return add_to_group(batch, env, single_key(groups, keys), row);
-        Value *chosen = arena_array(env->arena, Value, groups->func_count);
-        return add_combinations(batch, env, keys, chosen, groups->func_count, 0, row);
+        Value *chosen = arena_array(env->arena, Value, key_count(groups));
+        return add_combinations(batch, env, keys, chosen, key_count(groups), 0, row);
 }
 
 /* Applies a term to one group: its first argument is the group's value. */
@@ -364,24 +374,30 @@ Status groups_array(Env *env, Groups *groups, Value *ret)
 
 /* --- group and ungroup --- */
 
-static Status index_func(Env *env, const Term *term, const Val *source, Func **ret, bool *ret_present)
+/* By an index: its entries are the rows, in its order. By the primary key: one more function. */
+static Status group_by_index(Env *env, const Term *term, const Val *source, Bytes index, Groups *groups)
 {
         TableVal *table;
-        Val index;
-        TRY(opt_val(env, term, "index", &index, ret_present));
-        if (!*ret_present)
-                return ST_OK;
         TRY(val_as_table(env, source, &table));
-        TRY(opt_index(env, term, table, ret_present));
-        Val key = val_datum(term, value_string(table->info->primary_key));
-        return val_to_func(env, &key, SHORTCUT_GET_FIELD, ret);
+        if (bytes_equal(index, table->info->primary_key)) {
+                Val key = val_datum(term, value_string(index));
+                groups->source = stream_of_table(env, term, table);
+                return val_to_func(env, &key, SHORTCUT_GET_FIELD, &groups->funcs[groups->func_count++]);
+        }
+        TableVal *slice = arena_dup(env->arena, table, sizeof *slice);
+        table_use_index(env, slice, index);
+        slice->order = 1;
+        groups->indexed = true;
+        groups->source = stream_of_index_pairs(env, term, slice);
+        return ST_OK;
 }
 
 Status term_group(Env *env, const Term *term, Val *ret)
 {
         Args args;
         Val source;
-        bool has_index, multi = false, present;
+        Bytes index;
+        bool multi = false, present;
         TRY(args_begin(env, term, &args));
         TRY(args_first(&args));
         Groups *groups = arena_new(env->arena, Groups);
@@ -390,10 +406,12 @@ Status term_group(Env *env, const Term *term, Val *ret)
         for (size_t i = 1; i < args.count; i++)
                 TRY(args_func(&args, i, SHORTCUT_GET_FIELD, &groups->funcs[groups->func_count++]));
         TRY(args_val(&args, 0, &source));
-        TRY(index_func(env, term, &source, &groups->funcs[groups->func_count], &has_index));
-        groups->func_count += has_index;
-        TRY(val_as_stream(env, &source, &groups->source));
-        if (groups->func_count == 0)
+        TRY(opt_index(env, term, &index));
+        if (index.data)
+                TRY(group_by_index(env, term, &source, index, groups));
+        else
+                TRY(val_as_stream(env, &source, &groups->source));
+        if (key_count(groups) == 0)
                 return fail(env, term, ERR_LOGIC, "Cannot group by nothing.");
         Val option;
         TRY(opt_val(env, term, "multi", &option, &present));

@@ -37,6 +37,7 @@ struct Groups {
         Func **funcs;
         size_t func_count;
         bool multi;
+        bool indexed; /* the source gives [row, index value]: the value is the last of the row's keys */
         Pending *pending;
         /* made, sorted by key */
         GroupEntry *entries;
@@ -49,8 +50,9 @@ typedef struct GroupBatch {
 } GroupBatch;
 Status groups_next(Groups *groups, Env *env, Arena *out, GroupBatch *batch, bool *ret_end) MUST_USE;
 
-/* The group of one row, where there is exactly one (not `multi`). */
-Status group_key(const Groups *groups, Env *env, Value row, Value *ret_key) MUST_USE;
+/* The group of one row of the source, where there is exactly one (not `multi`). *row becomes the row alone if an index
+ * value comes with it. */
+Status group_key(const Groups *groups, Env *env, Value *row, Value *ret_key) MUST_USE;
 
 void group_table_init(GroupTable *table, Arena *arena);
 GroupEntry *group_table_find(GroupTable *table, Value key, bool *ret_new);

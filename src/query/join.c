@@ -17,7 +17,10 @@ typedef struct JoinStream {
         Stream *right;         /* of the present left row; NULL: not begun */
         size_t matched;        /* how many rows go with the present left row */
         Val right_array;       /* the right side if it is an array */
-        TableVal *right_table; /* eq_join */
+        TableVal *right_table; /* eq_join; by an index its bounds are the present left row's key */
+        const TableSource *source;
+        TableScan *scan; /* of the right rows with that key; NULL: the next left row comes */
+        Deferred *deferred;
 } JoinStream;
 
 static Status add_joined(JoinStream *self, Env *env, Value left, Value right, ValueVec *batch)
@@ -223,21 +226,94 @@ static Status eq_join_next(Stream *stream, Env *env, Arena *out, size_t want, Va
 
 static const StreamOps eq_join_ops = {.next = eq_join_next};
 
+static void close_scan(void *what)
+{
+        JoinStream *self = what;
+        self->source->scan_close(self->scan);
+        self->scan = NULL;
+}
+
+/* Opens the scan of the right rows that go with the next left row that has a key; at the end there is none. */
+static Status begin_entries(JoinStream *self, Env *env)
+{
+        TableVal *right = self->right_table;
+        for (bool has;; self->left_index++) {
+                Value key;
+                TRY(env_poll(env));
+                TRY(next_left(self, env, &has));
+                if (!has)
+                        return ST_OK;
+                ArenaMark mark = arena_mark(env->arena);
+                TRY(left_key(self, env, self->left_rows.items[self->left_index], &key));
+                if (value_is(key, V_NONE)) {
+                        arena_rewind(env->arena, mark);
+                        continue;
+                }
+                TRY(check_secondary_key(env, self->stream.term, key));
+                arena_reset(self->right_arena);
+                key = value_copy(key, self->right_arena);
+                arena_rewind(env->arena, mark);
+                right->has_bounds = true;
+                right->bounds =
+                        (KeyBounds){.low = key, .high = key, .low_type = BOUND_CLOSED, .high_type = BOUND_CLOSED};
+                TRY(table_scan_open(env, self->stream.term, right, &self->scan));
+                self->deferred = env_defer(env, close_scan, self);
+                return ST_OK;
+        }
+}
+
+static Status index_join_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        JoinStream *self = (JoinStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        TRY(table_check_index(env, self->right_table));
+        for (;;) {
+                Value right;
+                if (!self->scan)
+                        TRY(begin_entries(self, env));
+                if (!self->scan)
+                        break;
+                TRY(fail_at(env, NULL, self->source->scan_next(self->scan, out, &right)));
+                if (value_is(right, V_NONE)) {
+                        env_undefer(env, self->deferred);
+                        self->left_index++;
+                        continue;
+                }
+                TRY(add_joined(self, env, self->left_rows.items[self->left_index], right, batch));
+                if (batcher_add(&batcher, env, batch->items[batch->count - 1]))
+                        return ST_OK;
+        }
+        *ret_end = true;
+        return ST_OK;
+}
+
+static const StreamOps index_join_ops = {.next = index_join_next};
+
 static Status term_eq_join(Env *env, const Term *term, Val *ret)
 {
         Args args;
         Stream *left;
         Func *func;
-        Val right;
-        bool present;
+        Val right, ordered;
+        Bytes index;
+        bool present, yes;
         TRY(args_begin(env, term, &args));
         TRY(args_stream(&args, 0, &left));
         TRY(args_func(&args, 1, SHORTCUT_GET_FIELD, &func));
         TRY(args_val(&args, 2, &right));
         JoinStream *self = make_join(env, &args, left, func, &eq_join_ops);
         TRY(val_as_table(env, &right, &self->right_table));
-        /* RethinkDB rewrites eq_join into get_all, so its option is wrong where the term stands. */
-        TRY(fail_at(env, term, opt_index(env, term, self->right_table, &present)));
+        TRY(opt_val(env, term, "ordered", &ordered, &present)); /* it always is */
+        if (present)
+                TRY(val_as_bool(env, &ordered, &yes));
+        /* RethinkDB looks at the option's value with the term's eyes. */
+        TRY(fail_at(env, term, opt_index(env, term, &index)));
+        if (index.data && !bytes_equal(index, self->right_table->info->primary_key)) {
+                self->stream.ops = &index_join_ops;
+                self->source = env->source;
+                self->right_table = arena_dup(env->arena, self->right_table, sizeof *self->right_table);
+                table_use_index(env, self->right_table, index);
+        }
         return val_of_stream(env, term, &self->stream, ret);
 }
 

@@ -156,11 +156,12 @@ static bool drop_literals(Env *env, Value v, Value *ret)
         return dropped;
 }
 
-/* Both objects' fields are sorted: one walk over both. */
+/* Both objects' fields are sorted: one walk over both. What replaces a value that is no object keeps its LITERALs, as
+ * in RethinkDB. */
 Status object_merge(Env *env, const Term *at, Value left, Value right, Value *ret)
 {
         if (!value_is_object(left) || !value_is_object(right)) {
-                (void)drop_literals(env, right, ret);
+                *ret = right;
                 return ST_OK;
         }
         size_t left_count = value_count(left), right_count = value_count(right), l = 0, r = 0, count = 0;

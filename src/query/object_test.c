@@ -140,7 +140,9 @@ static void test_merge(void **state)
                 GIVES("[35,[{\"a\":{\"b\":1}},{\"a\":[137,[{\"c\":1}]]}]]", "{\"a\":{\"c\":1}}"),
                 GIVES("[35,[{\"a\":{\"b\":1},\"z\":1},{\"a\":[137,[]]}]]", "{\"z\":1}"),
                 GIVES("[35,[{\"a\":1},{\"b\":{\"c\":[137,[]],\"d\":[137,[2]]}}]]", "{\"a\":1,\"b\":{\"d\":2}}"),
-                GIVES("[35,[{\"a\":1},{\"a\":{\"b\":[137,[2]]}}]]", "{\"a\":{\"b\":2}}"),
+                /* what replaces something that is no object is taken as it stands */
+                GIVES("[35,[{\"a\":1},{\"a\":{\"b\":[137,[2]]}}]]",
+                      "{\"a\":{\"b\":{\"$reql_type$\":\"LITERAL\",\"value\":2}}}"),
                 GIVES("[35,[{\"a\":1},{\"b\":[2,[[137,[]],3]]}]]", "{\"a\":1,\"b\":[3]}"),
                 GIVES("[35,[{\"a\":1},[154,[[2,[{\"a\":[137,[2]]}]]]]]]", "{\"a\":2}"),
                 /* only the first element of an array, and no arm of a branch, may be a literal */

@@ -4,6 +4,8 @@
 
 #include "base/mem.h"
 #include "query/env_int.h"
+#include "query/profile.h"
+#include "reql/print.h"
 #include "value/json.h"
 
 typedef enum QueryState {
@@ -27,8 +29,8 @@ struct Query {
         bool guarded; /* oom_jump is set */
         bool over_budget;
         jmp_buf oom_jump;
-        bool profile;
-        int64_t profile_start_ns, profile_ns;
+        int64_t timeout_ns;  /* the server's, or less by the option; 0: none */
+        struct Trace *trace; /* of the last batch; NULL: not asked for */
         char user[];
 };
 
@@ -52,10 +54,16 @@ Status query_new(const QueryWorld *world, const char *user, Query **ret_query)
         for (size_t i = 0; i < ELEMENTS(arenas); i++) {
                 arena_init(arenas[i], world->memory_max_bytes);
                 arena_on_oom(arenas[i], on_oom, query);
+                arenas[i]->stop = &query->cancelled;
         }
         atomic_init(&query->cancelled, false);
         *ret_query = query;
         return ST_OK;
+}
+
+const char *query_user(const Query *query)
+{
+        return query->user;
 }
 
 Query *query_free(Query *query)
@@ -79,7 +87,7 @@ void query_reset(Query *query)
         query->state = QUERY_EMPTY;
         query->error_at = NULL;
         query->stream = NULL;
-        query->profile = false;
+        query->trace = NULL;
         query->wire = (WireQuery){0};
         atomic_store(&query->cancelled, false);
 }
@@ -100,10 +108,11 @@ Status query_text_buffer(Query *query, size_t size, uint8_t **ret_buffer)
 
 static Status oom_error(const Query *query)
 {
+        if (atomic_load(&query->cancelled))
+                return status_new(ERR_CANCELLED, "The query was cancelled.");
         if (!query->over_budget)
                 return status_nomem();
-        return status_new(ERR_RESOURCE, "The query needs more than the %zu bytes of memory that a query may use.",
-                          query->world.memory_max_bytes);
+        return status_new(ERR_RESOURCE, MEMORY_MESSAGE, query->world.memory_max_bytes);
 }
 
 /* The last call of a query: everything it holds goes back. */
@@ -130,6 +139,7 @@ static void init_env(Query *query)
                 .array_limit = VALUE_ARRAY_LIMIT,
                 .now_us = host->now_us(host->ctx),
                 .user = query->user,
+                .permits_all = !query->world.source->permit || strcmp(query->user, "admin") == 0,
                 .globals = query->wire.opts,
                 .global_count = query->wire.opt_count,
         };
@@ -165,7 +175,25 @@ const WireQuery *query_wire(const Query *query)
 
 static const Term nowhere = {.type = TERM_DATUM, .frame = -1};
 
-static Status read_options(Env *env, bool *ret_profile)
+/* Seconds; it only makes the server's time-out shorter. */
+static Status read_timeout(Env *env, int64_t *timeout_ns)
+{
+        Val val;
+        bool present;
+        double seconds;
+        TRY(opt_val(env, &nowhere, "query_timeout", &val, &present));
+        if (!present)
+                return ST_OK;
+        TRY(val_as_number(env, &val, &seconds));
+        if (!(seconds > 0))
+                return fail(env, NULL, ERR_LOGIC, "Illegal query timeout `%g`.  (Must be > 0.)", seconds);
+        int64_t ns = seconds < 9e9 ? (int64_t)(seconds * 1e9) + 1 : INT64_MAX;
+        if (*timeout_ns == 0 || ns < *timeout_ns)
+                *timeout_ns = ns;
+        return ST_OK;
+}
+
+static Status read_options(Env *env, bool *ret_profile, int64_t *timeout_ns)
 {
         Val val;
         bool present;
@@ -182,6 +210,7 @@ static Status read_options(Env *env, bool *ret_profile)
                                     (long long)limit);
                 env->array_limit = (size_t)limit;
         }
+        TRY(read_timeout(env, timeout_ns));
         TRY(opt_val(env, &nowhere, "profile", &val, &present));
         if (present)
                 TRY(val_as_bool(env, &val, ret_profile));
@@ -198,6 +227,8 @@ static Status read_options(Env *env, bool *ret_profile)
 }
 
 /* --- running --- */
+
+#define DEFAULT_STACK_BYTES ((size_t)4 << 20)
 
 static Status write_atom(Env *env, Value v, Buf *rows)
 {
@@ -222,12 +253,27 @@ static Status run_batch(Query *query, Buf *rows, QueryAnswer *ret_answer)
         return ST_OK;
 }
 
+static void set_deadline(Query *query)
+{
+        const HostOps *host = query->world.host;
+        int64_t now = query->timeout_ns ? host->mono_ns(host->ctx) : 0;
+        query->env.deadline_ns = query->timeout_ns == 0                ? 0
+                                 : query->timeout_ns > INT64_MAX - now ? INT64_MAX
+                                                                       : now + query->timeout_ns;
+}
+
 static Status run_root(Query *query, Buf *rows, QueryAnswer *ret_answer)
 {
         Env *env = &query->env;
         Val val;
         *ret_answer = ANSWER_ATOM;
-        TRY(read_options(env, &query->profile));
+        bool profile;
+        TRY(read_options(env, &profile, &query->timeout_ns));
+        set_deadline(query);
+        if (profile) {
+                trace_start(env);
+                query->trace = env->trace;
+        }
         batch_start(env, BATCH_TERMINAL);
         TRY(eval(env, query->wire.root, &val));
         if (val_is_datum(&val) || val.kind == VAL_ARRAY_SELECTION)
@@ -247,18 +293,21 @@ static Status run_root(Query *query, Buf *rows, QueryAnswer *ret_answer)
 
 static Status run(Query *query, Buf *rows, QueryAnswer *ret_answer)
 {
+        TRY(env_poll(&query->env));
         if (query->state == QUERY_OPEN) {
+                if (query->trace)
+                        trace_restart(&query->env);
+                TRY(fail_at(&query->env, query->stream->term, env_permit_again(&query->env)));
                 batch_start(&query->env, BATCH_NORMAL);
                 return run_batch(query, rows, ret_answer);
         }
-        TRY(env_poll(&query->env));
         return run_root(query, rows, ret_answer);
 }
 
 Status query_next(Query *query, Buf *rows, QueryAnswer *ret_answer)
 {
         const size_t before = rows->size;
-        const HostOps *host = query->world.host;
+        const size_t stack = query->world.stack_max_bytes ? query->world.stack_max_bytes : DEFAULT_STACK_BYTES;
         if (query->state != QUERY_READY && query->state != QUERY_OPEN)
                 return status_new(ERR_CLOSED, "The query is over.");
         if (query->wire.type != QUERY_START)
@@ -269,12 +318,18 @@ Status query_next(Query *query, Buf *rows, QueryAnswer *ret_answer)
                 return finish(query, oom_error(query));
         }
         query->guarded = true;
-        if (query->state == QUERY_READY && query->wire.opt_count)
-                query->profile_start_ns = host->mono_ns(host->ctx);
+        query->env.stack_end = (const char *)__builtin_frame_address(0) - stack;
+        if (query->state == QUERY_READY)
+                query->timeout_ns = query->world.timeout_ns;
+        set_deadline(query);
         Status st = run(query, rows, ret_answer);
         query->guarded = false;
-        query->profile_ns = query->profile ? host->mono_ns(host->ctx) - query->profile_start_ns : 0;
         if (st) {
+                /* Where an arena's running out is caught on the way, being cancelled looks like that. */
+                if (status_code(st) == ERR_NOMEM && atomic_load(&query->cancelled)) {
+                        status_ignore(st);
+                        st = oom_error(query);
+                }
                 rows->size = before;
                 return finish(query, st);
         }
@@ -299,11 +354,8 @@ Status query_notes(const Query *query, Buf *out)
 
 Status query_profile(const Query *query, Buf *out, bool *ret_has)
 {
-        *ret_has = query->profile;
-        if (!query->profile)
-                return ST_OK;
-        return buf_printf(out, "[{\"description\":\"Evaluating query.\",\"duration(ms)\":%.6f,\"sub_tasks\":[]}]",
-                          (double)query->profile_ns / 1e6);
+        *ret_has = query->trace != NULL;
+        return query->trace ? trace_write(query->trace, out) : ST_OK;
 }
 
 uint64_t query_durable_position(const Query *query)
@@ -314,6 +366,23 @@ uint64_t query_durable_position(const Query *query)
 void query_cancel(Query *query)
 {
         atomic_store(&query->cancelled, true);
+}
+
+Status query_describe(const Query *query, size_t max, Buf *out)
+{
+        size_t start = out->size;
+        if (!query->wire.root)
+                return ST_OK;
+        Status st = print_javascript(query->wire.root, out);
+        if (status_code(st) == ERR_LIMIT && out->size - start > max)
+                st = status_free(st); /* all that `out` takes */
+        TRY(st);
+        if (out->size - start <= max)
+                return ST_OK;
+        out->size = start + max;
+        while (out->size > start && (out->data[out->size] & 0xc0) == 0x80) /* between two characters */
+                out->size--;
+        return buf_append_str(out, "...");
 }
 
 size_t query_memory_bytes(const Query *query)
@@ -334,12 +403,21 @@ static bool quick_sequence(const Term *term)
                (!value_is(term->datum, V_ARRAY) || value_count(term->datum) <= QUICK_ELEMENTS);
 }
 
+/* Tables of database `rethinkdb` are made row by row when they are looked at. */
+static bool is_system_table(const Term *table)
+{
+        const Term *db = table->arg_count == 2 ? constant_db(table->args[0]) : NULL;
+        return db && value_bytes_are(db->datum, "rethinkdb");
+}
+
 /* `walks`: how many terms that walk over a sequence are around this one. */
 static bool is_quick(const Term *term, unsigned *left, bool inside_walk)
 {
         if (term->type == TERM_DATUM)
                 return true;
         if ((*left)-- == 0)
+                return false;
+        if (term->arg_count && term->args[0]->type == TERM_TABLE && is_system_table(term->args[0]))
                 return false;
         bool walk = false;
         size_t first = 0;
@@ -348,9 +426,9 @@ static bool is_quick(const Term *term, unsigned *left, bool inside_walk)
                 if (term->arg_count && term->args[0]->type == TERM_TABLE && !inside_walk)
                         first = 1;
                 break;
-        case TERM_GET_ALL:
+        case TERM_GET_ALL: /* by an index a key may have any number of rows */
                 if (term->arg_count && term->args[0]->type == TERM_TABLE && term->arg_count <= 64 &&
-                    !term->has_args_splice && !inside_walk)
+                    !term->has_args_splice && !inside_walk && !term->opt_count)
                         first = 1;
                 break;
         case TERM_INSERT:

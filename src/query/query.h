@@ -8,6 +8,7 @@
 #ifndef QUERY_QUERY_H
 #define QUERY_QUERY_H
 
+#include "query/outside.h"
 #include "query/source.h"
 #include "reql/wire.h"
 
@@ -16,11 +17,15 @@ typedef struct Query Query;
 typedef struct QueryWorld { /* lives as long as the server */
         const TableSource *source;
         const HostOps *host;
-        size_t memory_max_bytes; /* per query; 0 = none */
+        const OutsideOps *outside; /* r.js and r.http; NULL: not available */
+        size_t memory_max_bytes;   /* per query; 0 = none */
+        int64_t timeout_ns;        /* for each START and CONTINUE; 0 = none */
+        size_t stack_max_bytes;    /* of the thread that runs it, for evaluation; 0 = 4 MiB */
 } QueryWorld;
 
 /* Queries are recycled: a free one keeps its first arena chunk. `user` is copied. */
 MUST_USE Status query_new(const QueryWorld *world, const char *user, Query **ret_query);
+const char *query_user(const Query *query);
 Query *query_free(Query *query); /* NULL is fine; returns NULL */
 void query_reset(Query *query); /* ready for the next query_prepare: closes streams, drops memory but the first chunk */
 
@@ -56,5 +61,8 @@ uint64_t query_durable_position(const Query *query);
 /* Makes a running or later query_next end with ERR_CANCELLED soon. */
 void query_cancel(Query *query);
 size_t query_memory_bytes(const Query *query);
+/* Appends the query as text for people, cut to about `max` bytes. From any thread while the query is neither prepared
+ * nor reset. */
+MUST_USE Status query_describe(const Query *query, size_t max, Buf *out);
 
 #endif

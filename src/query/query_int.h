@@ -43,7 +43,7 @@ typedef enum BatchKind {
 struct Env {
         Arena *arena;       /* allocate here now */
         Arena *query_arena; /* lives as long as the query */
-        const Query *query;
+        const Query *query; /* NULL: a closure's */
         const QueryWorld *world;
         const TableSource *source;
         Frame *frame;         /* variables of the innermost running function */
@@ -52,6 +52,7 @@ struct Env {
         atomic_bool *cancelled;
         unsigned depth;     /* nested eval() and stream_next() calls, bounded by EVAL_MAX_DEPTH */
         uint32_t polls;     /* calls of env_poll, for looking at the memory of all arenas now and then */
+        uint32_t max_polls; /* 0: as many as it takes; for functions that are run inside others' writes */
         uint32_t tick;      /* for cheap polling of `cancelled` */
         bool literal_ok;    /* r.literal may stand here: see eval_literal() */
         bool literal_next;  /* set by eval_literal() for the eval() that follows */
@@ -61,6 +62,7 @@ struct Env {
         int64_t now_us;   /* r.now(): one moment for the whole query */
         Bytes default_db; /* env_default_db(); data NULL: not looked at yet */
         const char *user;
+        bool permits_all;                    /* `admin`, or a source that knows no permissions: env_permit */
         Durability default_durability;       /* global optarg durability */
         uint64_t durable_position;           /* raised by hard writes */
         Deferred *deferred, *free_deferred;  /* newest first */
@@ -83,9 +85,19 @@ struct Env {
         int64_t batch_deadline_ns; /* mono_ns; INT64_MAX: none */
         uint64_t random_state[4];  /* sample, random: seeded on first use (env_random) */
         bool random_seeded;
-        struct RegexCache *regexes; /* string.c: the query's compiled expressions */
+        const char *stack_end;        /* evaluation goes no deeper down the C stack; NULL: nobody looks */
+        int64_t deadline_ns;          /* mono_ns: the query ends with an error; 0: none */
+        struct Trace *trace;          /* profile.h; NULL: off */
+        struct RegexCache *regexes;   /* string.c: the query's compiled expressions */
+        struct OutsideState *outside; /* outside.c: NULL until the query goes outside */
 };
 #define EVAL_MAX_DEPTH 1000
+
+/* How much of the C stack is left: a term's frame is small, so a look at each is enough. */
+static inline bool env_stack_low(const Env *env)
+{
+        return (const char *)__builtin_frame_address(0) < env->stack_end;
+}
 
 /* Records `at` for the backtrace and makes the error. */
 Status fail(Env *env, const Term *at, StatusCode code, const char *format, ...) PRINTF_LIKE(4, 5) MUST_USE
@@ -129,6 +141,22 @@ void env_close_views(Env *env, uint64_t mark);
 /* Finds a table by name; it stays until the query ends. Errors are the source's, without a place. */
 typedef struct TableVal TableVal;
 Status env_table(Env *env, Bytes db, Bytes name, TableVal **ret) MUST_USE;
+void env_forget_table(Env *env, const TableVal *table); /* env_table finds it anew: the query changed its settings */
+/* What the query's user may do: asked here and nowhere else. Free for `admin`. An error is ERR_PERMISSION, without a
+ * place. env_view asks for reading; whoever writes or configures asks before the source is told to. `db` or `table`
+ * data NULL: on the level above; names that do not exist are no error here. */
+Status env_permit_slow(Env *env, unsigned what, Bytes db, Bytes table) MUST_USE;
+Status env_permit_table_slow(Env *env, TableRef *table, unsigned what) MUST_USE;
+static inline MUST_USE Status env_permit(Env *env, unsigned what, Bytes db, Bytes table)
+{
+        return likely(env->permits_all) ? ST_OK : env_permit_slow(env, what, db, table);
+}
+static inline MUST_USE Status env_permit_table(Env *env, TableRef *table, unsigned what)
+{
+        return likely(env->permits_all) ? ST_OK : env_permit_table_slow(env, table, what);
+}
+/* Before a further batch: may all that is open still be read? */
+Status env_permit_again(Env *env) MUST_USE;
 /* Uniform random bits. */
 Status env_random(Env *env, uint64_t *ret) MUST_USE;
 /* An arena of its own, with the query's budget; put back by scratch_put, or at the end of the query. */
@@ -136,6 +164,8 @@ struct Scratch {
         Arena arena;
         bool in_use;
         Scratch *next;
+        Env *env;
+        uint64_t serial; /* env->deferred_serial when it was taken */
 };
 Scratch *scratch_get(Env *env);
 void scratch_put(Scratch *scratch); /* NULL is fine */
@@ -164,9 +194,11 @@ struct TableVal {      /* what TABLE, TABLE_SLICE and selections stand on */
         TableRef *ref; /* kept by the env until the query ends */
         const TableInfo *info;
         bool has_bounds;
-        bool has_index; /* an order or bounds named the index (always the primary key so far) */
+        bool has_index;             /* an order or bounds named `index`, or the primary key without naming it */
+        Bytes index;                /* may be the primary key's name */
+        const IndexInfo *secondary; /* NULL: the primary key, or there is no index of that name */
         KeyBounds bounds;
-        int order; /* 0 none, 1 ascending, -1 descending by primary key */
+        int order; /* 0 none, 1 ascending, -1 descending by the index */
 };
 typedef struct Groups Groups; /* group.c */
 struct Val {
@@ -366,22 +398,29 @@ extern const TermList
         terms_sequence; /* sequence.c  map filter concat_map limit skip slice nth union zip sample range is_empty */
 extern const TermList
         terms_aggregate; /* aggregate.c count sum avg min max reduce fold distinct contains group ungroup ... */
-extern const TermList terms_sort;   /* sort.c      order_by asc desc */
-extern const TermList terms_join;   /* join.c      inner/outer/eq_join */
-extern const TermList terms_table;  /* table_terms.c  db table get get_all between ... */
-extern const TermList terms_math;   /* math.c      arithmetic, logic, comparison, rounding, bit_*, random */
-extern const TermList terms_string; /* string.c    match split upcase downcase to_json_string json uuid ... */
-extern const TermList terms_object; /* object.c    get_field bracket pluck without merge has_fields with_fields keys
-                                       values object literal ... */
-extern const TermList terms_array;  /* array.c     append prepend difference set_* insert_at ... offsets_of */
-extern const TermList terms_coerce; /* coerce.c    coerce_to type_of */
-extern const TermList terms_time;   /* time_terms.c */
-extern const TermList terms_geo;    /* geo.c       point .. polygon_sub, geojson, distance intersects includes */
-extern const TermList terms_write;  /* write.c     insert update replace delete sync for_each */
-extern const TermList terms_admin;  /* admin.c     db_create ... config status wait info */
+extern const TermList terms_sort;      /* sort.c      order_by asc desc */
+extern const TermList terms_join;      /* join.c      inner/outer/eq_join */
+extern const TermList terms_table;     /* table_terms.c  db table get get_all between ... */
+extern const TermList terms_geo_index; /* geo_index.c  get_intersecting get_nearest */
+extern const TermList terms_index;     /* index_terms.c  index_create ... index_wait, set_write_hook get_write_hook */
+extern const TermList terms_math;      /* math.c      arithmetic, logic, comparison, rounding, bit_*, random */
+extern const TermList terms_string;    /* string.c    match split upcase downcase to_json_string json uuid ... */
+extern const TermList terms_object;    /* object.c    get_field bracket pluck without merge has_fields with_fields keys
+                                          values object literal ... */
+extern const TermList terms_array;     /* array.c     append prepend difference set_* insert_at ... offsets_of */
+extern const TermList terms_coerce;    /* coerce.c    coerce_to type_of */
+extern const TermList terms_time;      /* time_terms.c */
+extern const TermList terms_geo;       /* geo.c       point .. polygon_sub, geojson, distance intersects includes */
+extern const TermList terms_write;     /* write.c     insert update replace delete sync for_each */
+extern const TermList terms_admin;     /* admin.c     db_create ... config status wait info */
+extern const TermList terms_access;    /* access_terms.c  grant */
+extern const TermList terms_outside;   /* outside.c  javascript */
+extern const TermList terms_http;      /* http_term.c  http */
 /* nth with RethinkDB's rules, for bracket with a number. */
 Status nth_of(Env *env, const Term *term, const Val *sequence, const Val *index, Val *ret) MUST_USE;
 
+/* The message of `st`, in env->arena; frees `st`, also where memory runs out. (string.c) */
+const char *take_message(Env *env, Status st);
 /* For messages: the pretty JSON of v; cut as RethinkDB does (300 characters). */
 Bytes message_datum(Env *env, Value v);
 /* The whole of it. */

@@ -260,6 +260,14 @@ static void test_aggregates(void **state)
                 {Q("[187,[" A("1,2,3") ",0," G("1,2", "[24,[" V(1) "," V(2) "]]") "],{\"emit\":" G(
                          "1,2,3", A(V(1) "," V(3))) ",\"final_emit\":" F(1, A("\"end\"," V(1))) "}]"),
                  "ATOM [0,1,1,3,3,6,\"end\",6]"},
+                {Q("[187,[" A("1,2,3") ",0," G("1,2", "[24,[" V(1) "," V(2) "]]") "],{\"final_emit\":" F(1,
+                                                                                                         A(V(1))) "}]"),
+                 "ATOM [6]"},
+                {Q("[187,[" A("") ",0," F(1, "1") "]]"),
+                 LOGIC "The accumulator function passed to `fold` should expect 2 arguments @[]"},
+                {Q("[187,[" A("") ",0,1]]"), LOGIC "Expected type FUNCTION but found DATUM:\n1 @[2]"},
+                {Q("[187,[" A("1") ",0," G("1,2", "1") "],{\"emit\":1}]"),
+                 LOGIC "Expected type FUNCTION but found DATUM:\n1 @[\"emit\"]"},
                 {Q("[42,[" A("3,1,3,{\"a\":1},{\"a\":1}") "]]"), "ATOM [1,3,{\"a\":1}]"},
                 {Q("[42,[" A("1") "],{\"index\":\"x\"}]"),
                  LOGIC "Can only perform an indexed distinct on a TABLE. @[]"},
@@ -407,6 +415,9 @@ static void test_selections(void **state)
                 {Q("[43,[[182,[[182,[" T
                    ",[180,[]],[181,[]]],{\"left_bound\":\"open\",\"right_bound\":\"open\"}],2,4]]]]"),
                  "ATOM 2"},
+                /* A key fails in the middle of a merge: nothing is compared, and no key computed, any more. */
+                {Q("[41,[" A("{\"k\":1},{\"k\":2},{\"k\":0},{\"k\":1},{\"k\":2}") ",\"k\"," F(1, "[12,[\"x\"]]") "]]"),
+                 "FAIL USER x @[2,1]"},
                 {Q("[43,[[81,[" T ",1000000]]]]"), "ATOM 4"},
                 {Q("[49,[" A("1") ",[173,[]],true]]"),
                  LOGIC "Cannot use an infinite stream with an aggregation function (`reduce`, `count`, etc.) or "

@@ -46,6 +46,13 @@ static bool sort_key(Sorter *sorter, SortRow *row, size_t i)
 /* A row without the field comes first in ascending order (V_NONE is the least of all types). */
 static int compare_rows(Sorter *sorter, SortRow *a, SortRow *b)
 {
+        if (sorter->error)
+                return 0;
+        if (unlikely((++sorter->tick & 63) == 0)) { /* keys may be large: sixty-four of them are time enough */
+                sorter->error = env_poll(sorter->env);
+                if (sorter->error)
+                        return 0;
+        }
         for (size_t i = 0; i < sorter->spec_count; i++) {
                 if (!sort_key(sorter, a, i) || !sort_key(sorter, b, i))
                         return 0;
@@ -62,11 +69,6 @@ static void merge_sort(Sorter *sorter, SortRow **rows, SortRow **spare, size_t c
 {
         if (count < 2 || sorter->error)
                 return;
-        if ((++sorter->tick & 1023) == 0) {
-                sorter->error = env_poll(sorter->env);
-                if (sorter->error)
-                        return;
-        }
         size_t half = count / 2;
         merge_sort(sorter, rows, spare, half);
         merge_sort(sorter, rows + half, spare, count - half);
@@ -114,28 +116,133 @@ Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Va
         return ST_OK;
 }
 
-/* --- by the primary key, then by functions: rows with equal keys are one each, so the functions decide nothing --- */
+/* --- by an index, then by functions: rows with one index value are sorted, run by run --- */
+
+typedef struct RunsStream {
+        Stream stream;
+        TableVal *table;
+        const TableSource *source;
+        const SortSpec *specs;
+        size_t spec_count;
+        TableScan *scan; /* NULL: not begun, or at its end */
+        Deferred *deferred;
+        bool begun;
+        Arena *run_arena, *ahead_arena;
+        ValueVec run;
+        size_t given; /* rows of the run */
+        Value run_value;
+        Value ahead, ahead_value; /* the first row of the next run; V_NONE: none is known */
+} RunsStream;
+
+static void close_scan(void *what)
+{
+        RunsStream *self = what;
+        self->source->scan_close(self->scan);
+        self->scan = NULL;
+}
+
+static Status read_row(RunsStream *self, Env *env, Value *ret_row, Value *ret_value)
+{
+        TRY(fail_at(env, NULL, self->source->scan_next(self->scan, self->run_arena, ret_row)));
+        if (value_is(*ret_row, V_NONE)) {
+                env_undefer(env, self->deferred);
+                return ST_OK;
+        }
+        return fail_at(env, NULL, self->source->scan_index_value(self->scan, self->run_arena, ret_value));
+}
+
+/* Reads all rows of the next index value, and the first of the one after. */
+static Status read_run(RunsStream *self, Env *env)
+{
+        Value row = self->ahead, value = self->ahead_value;
+        arena_reset(self->run_arena);
+        self->run = (ValueVec){0};
+        self->given = 0;
+        if (!self->begun) {
+                TRY(table_scan_open(env, self->stream.term, self->table, &self->scan));
+                self->deferred = env_defer(env, close_scan, self);
+                self->begun = true;
+                TRY(read_row(self, env, &row, &value));
+        } else if (!value_is(row, V_NONE)) {
+                row = value_copy(row, self->run_arena);
+                value = value_copy(value, self->run_arena);
+                arena_reset(self->ahead_arena);
+                self->ahead = value_none();
+        }
+        if (value_is(row, V_NONE))
+                return ST_OK;
+        self->run_value = value;
+        vec_add(&self->run, self->run_arena, row);
+        for (uint32_t i = 1; self->scan; i++) {
+                if ((i & 255) == 0)
+                        TRY(env_poll(env));
+                TRY(read_row(self, env, &row, &value));
+                if (value_is(row, V_NONE))
+                        break;
+                if (!value_equal(value, self->run_value)) {
+                        self->ahead = value_copy(row, self->ahead_arena);
+                        self->ahead_value = value_copy(value, self->ahead_arena);
+                        break;
+                }
+                vec_add(&self->run, self->run_arena, row);
+        }
+        Arena *outer = env->arena;
+        env->arena = self->run_arena;
+        Status st = sort_rows(env, self->specs, self->spec_count, self->run.items, self->run.count);
+        env->arena = outer;
+        return st;
+}
+
+static Status runs_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        RunsStream *self = (RunsStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_TABLE, want);
+        for (;;) {
+                if (self->given == self->run.count) {
+                        TRY(read_run(self, env));
+                        if (self->run.count == 0)
+                                break;
+                }
+                Value row = value_copy(self->run.items[self->given++], out);
+                vec_add(batch, out, row);
+                if (batcher_add(&batcher, env, row))
+                        return ST_OK;
+        }
+        *ret_end = true;
+        return ST_OK;
+}
+
+static const StreamOps runs_ops = {.next = runs_next};
+
+static Stream *stream_of_runs(Env *env, const Term *term, TableVal *table, const SortSpec *specs, size_t spec_count)
+{
+        RunsStream *self = arena_new(env->arena, RunsStream);
+        self->stream = (Stream){.ops = &runs_ops, .term = term, .table = table, .ordered = true};
+        self->table = table;
+        self->source = env->source;
+        self->specs = specs;
+        self->spec_count = spec_count;
+        self->run_arena = stream_arena(env);
+        self->ahead_arena = stream_arena(env);
+        self->ahead = value_none();
+        return &self->stream;
+}
 
 static Status order_by_index(Env *env, const Term *term, const Val *source, Val *ret)
 {
-        bool present;
-        Val option;
         Bytes name;
+        TableVal *slice;
         if (source->kind != VAL_TABLE && source->kind != VAL_TABLE_SLICE)
                 return fail(env, term, ERR_LOGIC,
                             "Indexed order_by can only be performed on a TABLE or TABLE_SLICE. Make sure order_by "
                             "comes before any "
                             "transformations (such as map) or filters.");
-        TRY(opt_val(env, term, "index", &option, &present));
-        TRY(val_as_string(env, &option, &name));
+        TRY(opt_index(env, term, &name));
         if (source->table->order)
                 return fail(env, slice_origin(source->term), ERR_LOGIC,
                             "Cannot perform multiple indexed ORDER_BYs on the same table.");
-        TRY(check_slice_index(env, term, source, name, "order by", "calling BETWEEN on"));
+        TRY(slice_with_index(env, source, name, "order by", "calling BETWEEN on", &slice));
         const Term *index = term_opt(term, "index");
-        TableVal *slice = arena_alloc(env->arena, sizeof *slice);
-        *slice = *source->table;
-        slice->has_index = true;
         slice->order = index && index->type == TERM_DESC ? -1 : 1;
         *ret = (Val){.kind = VAL_TABLE_SLICE, .term = term, .table = slice};
         return ST_OK;
@@ -171,7 +278,9 @@ static Status term_order_by(Env *env, const Term *term, Val *ret)
                 if (spec_count == 0)
                         return ST_OK;
                 /* Primary keys are unique: nothing is left for the functions to order. */
-                Stream *stream = stream_of_table(env, term, ret->table);
+                Stream *stream = table_is_primary(ret->table)
+                                         ? stream_of_table(env, term, ret->table)
+                                         : stream_of_runs(env, term, ret->table, specs, spec_count);
                 *ret = val_stream(term, stream);
                 return ST_OK;
         }

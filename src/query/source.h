@@ -7,6 +7,8 @@
 #ifndef QUERY_SOURCE_H
 #define QUERY_SOURCE_H
 
+#include "base/credential.h"
+#include "bridge/s2_bridge.h"
 #include "value/value.h"
 
 typedef struct TableRef TableRef;
@@ -17,10 +19,24 @@ typedef struct TableInfo { /* lives as long as the TableRef */
         Bytes db, name, primary_key;
         Bytes id;             /* uuid text */
         bool hard_durability; /* the table's default */
+        unsigned shard_count;
 } TableInfo;
 
+/* --- indexes --- */
+/* An index of a table, as of its TableRef; lives as long as that. */
+typedef struct IndexInfo {
+        Bytes name;
+        bool multi, geo, ready; /* not ready: being built; reading it fails with RethinkDB's message */
+} IndexInfo;
+/* What INDEX_CREATE and the configuration ask for. */
+typedef struct IndexSpec {
+        Bytes name;
+        Bytes function; /* closure.h's saved form */
+        bool multi, geo;
+} IndexSpec;
+
 typedef enum BoundType { BOUND_OPEN, BOUND_CLOSED, BOUND_NONE } BoundType;
-typedef struct KeyBounds { /* of the primary key or (later) an index */
+typedef struct KeyBounds { /* of the primary key or an index */
         Value low, high;
         BoundType low_type, high_type; /* BOUND_NONE: unbounded */
 } KeyBounds;
@@ -73,7 +89,21 @@ typedef struct WriteOptions {
         bool quick;        /* `change` takes less than a microsecond and evaluates nothing: it may always run under the
                               table's writer lock, which saves reading the row twice */
         WriteGuard *guard; /* NULL: neither the arena nor `change` ever longjmps */
+        bool ignore_hook; /* the table's write hook is not called (needs PERMIT_CONFIG, which the caller has checked) */
+        const char *user; /* who writes: for the hook's context, and for what a row of a system table changes; NULL:
+                             "admin" */
+        int64_t now_us;
+        const bool *generated; /* for each key: INSERT made it up; NULL: none. Asked for of system tables only. */
 } WriteOptions;
+
+/* --- permissions --- */
+typedef enum Permission {
+        PERMIT_READ = 1,
+        PERMIT_WRITE = 2, /* is of no use without PERMIT_READ, which it asks for too */
+        PERMIT_CONFIG = 4,
+        PERMIT_CONNECT = 8,
+        PERMIT_TABLES = 16, /* with PERMIT_CONFIG on a database: on each of its tables, too */
+} Permission;
 
 typedef struct TableSource TableSource;
 struct TableSource {
@@ -115,7 +145,8 @@ struct TableSource {
         Status (*db_create)(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position);
         Status (*db_drop)(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position);
         Status (*db_list)(void *ctx, Arena *arena, Value *ret_names);
-        /* `options` holds the evaluated optargs of table_create as an object. */
+        /* `options` holds the evaluated optargs of table_create as an object; those about placement as `reconfigure`
+         * takes them. */
         Status (*table_create)(void *ctx, Bytes db, Bytes name, Value options, Arena *arena, Value *ret_result,
                                uint64_t *ret_position);
         Status (*table_drop)(void *ctx, Bytes db, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position);
@@ -128,7 +159,91 @@ struct TableSource {
         /* The table itself, or, of a system table, the one whose rows name tables and servers by uuid
          * (identifier_format: "uuid"). A new reference. */
         TableRef *(*table_with_uuids)(TableRef *table);
+
+        /* --- indexes. NULL in a source without any --- */
+        /* The table's indexes in order of name, in its TableRef. A TableRef is a moment's: find the table again to see
+         * new ones. */
+        size_t (*index_list)(TableRef *table, const IndexInfo **ret_indexes);
+        /* Rows of an index in the order of (index value, primary key); between two index values that RethinkDB's key
+         * length cannot tell apart, in that of the values all the same. `multi`: a row comes once for each of its
+         * values within the bounds. ERR_OP_FAILED if it is not ready or was dropped. scan_next, scan_skip and
+         * scan_close are those of any scan. */
+        Status (*index_scan_open)(TableView *view, Bytes index, const KeyBounds *bounds, bool descending,
+                                  TableScan **ret_scan);
+        /* The index value that the row of the last scan_next stands under; in `hold`. */
+        Status (*scan_index_value)(TableScan *scan, Arena *hold, Value *ret_value);
+        Status (*index_count)(TableView *view, Bytes index, const KeyBounds *bounds, uint64_t *ret_count);
+        /* Candidates of a geo index: rows of which a cell lies in one of the ranges (geo_search), in no order; the
+         * caller looks closer. Each comes once, `multi`: once for each of its shapes that may be meant
+         * (scan_index_value says which). */
+        Status (*geo_scan_open)(TableView *view, Bytes index, const GeoRange *ranges, size_t count,
+                                TableScan **ret_scan);
+        Status (*index_create)(TableRef *table, const IndexSpec *spec, Arena *arena, Value *ret_result,
+                               uint64_t *ret_position);
+        Status (*index_drop)(TableRef *table, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position);
+        Status (*index_rename)(TableRef *table, Bytes name, Bytes new_name, bool overwrite, Arena *arena,
+                               Value *ret_result, uint64_t *ret_position);
+        /* An array of status objects, in order of name (`names` count 0: all). ERR_OP_FAILED for one that is not there.
+         */
+        Status (*index_status)(TableRef *table, const Value *names, size_t count, Arena *arena, Value *ret_status);
+        /* `function` data NULL: no hook any more. */
+        Status (*write_hook_set)(TableRef *table, Bytes function, Arena *arena, Value *ret_result,
+                                 uint64_t *ret_position);
+        Status (*write_hook_get)(TableRef *table, Arena *arena, Value *ret_hook); /* V_NULL: none */
+        /* --- settings --- */
+        /* reconfigure() and rebalance() of a table or (data NULL) of all of a database's. `options`: {dry_run: bool,
+         * emergency_repair: string or absent, shards: n, replicas: {tag: n}, primary_replica_tag: tag,
+         * nonvoting_replica_tags: [tag]}, their types checked by the term. */
+        Status (*reconfigure)(void *ctx, Bytes db, Bytes table, Value options, Arena *arena, Value *ret_result,
+                              uint64_t *ret_position);
+        Status (*rebalance)(void *ctx, Bytes db, Bytes table, Arena *arena, Value *ret_result);
+        /* --- permissions. NULL in a source that allows everything --- */
+        /* ERR_PERMISSION "User `x` does not have the required `read` permission." `db` or `table` data NULL: on the
+         * level above. `what` may be several ORed: all are needed. */
+        Status (*permit)(void *ctx, Bytes user, unsigned what, Bytes db, Bytes table);
+        /* What `user` may do with a table, without a search by name; for the hot path. */
+        Status (*permit_table)(TableRef *table, Bytes user, unsigned what);
+        /* `db` and `table` data NULL: on the level above. `permissions` an object, or null values in it. */
+        Status (*grant)(void *ctx, Bytes granter, Bytes user, Bytes db, Bytes table, Value permissions, Arena *arena,
+                        Value *ret_result, uint64_t *ret_position);
 };
+
+/* --- what only the host knows and the system database shows --- */
+typedef struct HostJob {  /* valid during the call */
+        const char *type; /* "query" */
+        const char *id;   /* uuid text */
+        double duration_sec;
+        const char *user, *client_address;
+        int client_port;
+        Bytes query; /* as text */
+} HostJob;
+typedef struct HostStats {
+        uint64_t queries_total;
+        uint64_t client_connections, clients_active;
+} HostStats;
+typedef struct HostStatus {
+        const char *version, *hostname, *bind;
+        const char *const *argv;
+        size_t argc;
+        long pid;
+        int64_t started_us; /* wall clock */
+        size_t cache_bytes;
+        int driver_port, http_port, cluster_port;
+        bool checkpoint_failing;
+} HostStatus;
+/* Any thread. Texts live as long as the host. */
+typedef struct HostReports {
+        void *ctx;
+        /* Calls `each` for everything that runs or has an open cursor; ends at the first error. `each` takes no lock.
+         */
+        Status (*each_job)(void *ctx, Status (*each)(void *each_ctx, const HostJob *job), void *each_ctx);
+        /* Ends the query with that id; false if there is none any more. */
+        bool (*kill_job)(void *ctx, Bytes id);
+        void (*stats)(void *ctx, HostStats *ret_stats);
+        void (*status)(void *ctx, HostStatus *ret_status);
+        /* The server has another name from now on; `name` lives as long as the source. */
+        void (*renamed)(void *ctx, const char *name);
+} HostReports;
 
 /* What the host process gives. */
 typedef struct HostOps {
@@ -137,7 +252,14 @@ typedef struct HostOps {
         Status (*random)(void *ctx, void *out, size_t size);
         void *ctx;
         const char *server_name;
-        const char *server_id; /* uuid text */
+        const char *server_id;      /* uuid text */
+        const HostReports *reports; /* NULL: a host without any (tests, tools) */
+        /* What is to be kept of a password: takes as long as `iterations` hashes. NULL: no user can have one. */
+        Status (*credential)(void *ctx, Bytes password, uint32_t iterations, ScramCredential *ret_credential);
+        /* A line for the administrator's log: who changed users, passwords or permissions. Never a secret. NULL: nobody
+         * keeps one. */
+        void (*audit)(void *ctx, const char *line);
+        void (*sleep_ms)(void *ctx, unsigned ms); /* at most 50 ms; NULL: who waits looks again at once */
 } HostOps;
 
 #endif

@@ -1,5 +1,6 @@
 /* stream.c - streams: pulling, skipping and collecting them; the sources (arrays, tables) and row-by-row transforms. */
 #include "query/env_int.h"
+#include "query/profile.h"
 
 void vec_add(ValueVec *vec, Arena *arena, Value v)
 {
@@ -14,12 +15,18 @@ void vec_add(ValueVec *vec, Arena *arena, Value v)
         vec->items[vec->count++] = v;
 }
 
+static bool reads_table(const Stream *stream)
+{
+        return stream->table && (stream->term->type == TERM_TABLE || stream->term->type == TERM_GET_ALL ||
+                                 stream->term->type == TERM_BETWEEN);
+}
+
 Status stream_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
 {
         *ret_end = stream->done;
         if (stream->done)
                 return ST_OK;
-        if (unlikely(env->depth >= EVAL_MAX_DEPTH))
+        if (unlikely(env->depth >= EVAL_MAX_DEPTH || env_stack_low(env)))
                 return fail(env, stream->term, ERR_RESOURCE, "Recursion limit of %d exceeded.", EVAL_MAX_DEPTH);
         TRY(env_poll(env));
         Arena *outer_arena = env->arena;
@@ -27,7 +34,9 @@ Status stream_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *
         env->arena = out;
         env->current = stream->term;
         env->depth++;
+        TraceTask *task = trace_begin(env, reads_table(stream) ? TRACE_READ : TRACE_BATCHES, stream->term);
         Status st = stream->ops->next(stream, env, out, want, batch, &stream->done);
+        trace_end(env, task);
         env->depth--;
         env->arena = outer_arena;
         env->current = outer_current;
@@ -176,19 +185,11 @@ static void close_scan(void *what)
         self->scan = NULL;
 }
 
-static const KeyBounds *table_bounds(const TableVal *table)
-{
-        return table->has_bounds ? &table->bounds : NULL;
-}
-
 static Status table_begin(TableStream *self, Env *env)
 {
-        TableView *view;
         if (self->scan)
                 return ST_OK;
-        TRY(fail_at(env, self->stream.term, env_view(env, self->table->ref, &view)));
-        TRY(fail_at(env, self->stream.term,
-                    env->source->scan_open(view, table_bounds(self->table), self->table->order < 0, &self->scan)));
+        TRY(table_scan_open(env, self->stream.term, self->table, &self->scan));
         self->deferred = env_defer(env, close_scan, self);
         return ST_OK;
 }
@@ -231,10 +232,8 @@ static Status table_skip(Stream *stream, Env *env, uint64_t n, uint64_t *ret_ski
 static Status table_count(Stream *stream, Env *env, uint64_t *ret_count, bool *ret_known)
 {
         TableStream *self = (TableStream *)stream;
-        TableView *view;
         uint64_t all;
-        TRY(fail_at(env, stream->term, env_view(env, self->table->ref, &view)));
-        TRY(fail_at(env, stream->term, env->source->view_count(view, table_bounds(self->table), &all)));
+        TRY(table_count_rows(env, stream->term, self->table, &all));
         *ret_count = all - MIN(all, self->passed);
         *ret_known = true;
         return ST_OK;

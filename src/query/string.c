@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <utf8proc.h>
 
+#include "bridge/json_bridge.h"
 #include "bridge/regex_bridge.h"
 #include "query/query_int.h"
 #include "value/json.h"
@@ -12,7 +13,7 @@
 
 /* Frees `st` and gives its message. The arena may not return when it is exhausted, so it is asked politely while `st`
  * is held. */
-static const char *take_message(Env *env, Status st)
+const char *take_message(Env *env, Status st)
 {
         size_t size = strlen(status_message(st)) + 1;
         char *copy = arena_try_alloc(env->arena, size);
@@ -106,12 +107,19 @@ static Status term_match(Env *env, const Term *term, Val *ret)
         TRY(regex_find(env, term, pattern, &regex));
         if (!text.data)
                 text = BYTES_STR("");
-        Bytes found[REGEX_MAX_GROUPS];
-        int count = MIN(regex_group_count(regex) + 1, REGEX_MAX_GROUPS);
-        if (!regex_match(regex, text, 0, found, count)) {
+        int count = regex_group_count(regex) + 1;
+        Bytes *found = arena_array(env->arena, Bytes, (size_t)count);
+        TRY(check_array_size(env, term, (size_t)count - 1));
+        bool matches;
+        TRY(fail_at(env, term, regex_match(regex, text, 0, found, count, &matches)));
+        if (!matches) {
                 *ret = val_datum(term, value_null());
                 return ST_OK;
         }
+        for (int i = 0; i < count; i++)
+                if (unlikely(!json_bridge_utf8_valid(found[i])))
+                        return fail(env, term, ERR_LOGIC, "The match of `%.*s` is a part of a character only.",
+                                    (int)pattern.size, (const char *)pattern.data);
         Value *groups = arena_array(env->arena, Value, (size_t)count);
         for (int i = 1; i < count; i++)
                 groups[i - 1] = match_group(env, text, found[i], false, value_none());

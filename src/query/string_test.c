@@ -14,10 +14,30 @@ static void test_match(void **state)
                 LOGIC("[97,[\"\",\"ab\\\\9\"]]",
                       "Error in regexp `ab\\9` (portion `\\9`): invalid escape sequence: \\9", "[]"),
                 LOGIC("[97,[\"\",\"a(b\"]]", "Error in regexp `a(b` (portion `a(b`): missing ): a(b", "[]"),
+                LOGIC("[97,[\"é\",\"\\\\C\"]]", "The match of `\\C` is a part of a character only.", "[]"),
                 LOGIC("[97,[1,\"a\"]]", "Expected type STRING but found NUMBER.", "[0]"),
                 LOGIC("[97,[\"a\",1]]", "Expected type STRING but found NUMBER.", "[1]"),
         };
         CHECK(cases);
+}
+
+static void test_match_groups(void **state)
+{
+        Buf query, answer, place;
+        buf_init(&query, 1 << 20);
+        assert_null(buf_append_str(&query, "[43,[[31,[[97,[\"a\",\""));
+        for (int i = 0; i < 500; i++)
+                assert_null(buf_append_str(&query, "(x)?"));
+        assert_null(buf_append_str(&query, "(a)\"]],\"groups\"]]]]"));
+        assert_null(buf_append_byte(&query, 0));
+        assert_int_equal(run_query((char *)query.data, "", &answer, &place), ERR_NONE);
+        assert_string_equal((char *)answer.data, "501");
+        buf_done(&answer);
+        buf_done(&place);
+        assert_int_equal(run_query((char *)query.data, "\"array_limit\":500", &answer, &place), ERR_RESOURCE);
+        buf_done(&query);
+        buf_done(&answer);
+        buf_done(&place);
 }
 
 /* More expressions than the cache holds, each used twice. */
@@ -156,9 +176,11 @@ static void test_without_memory(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_match), cmocka_unit_test(test_match_many),     cmocka_unit_test(test_match_rows),
-                cmocka_unit_test(test_split), cmocka_unit_test(test_case),           cmocka_unit_test(test_json),
-                cmocka_unit_test(test_uuid),  cmocka_unit_test(test_without_memory),
+                cmocka_unit_test(test_match),          cmocka_unit_test(test_match_groups),
+                cmocka_unit_test(test_match_many),     cmocka_unit_test(test_match_rows),
+                cmocka_unit_test(test_split),          cmocka_unit_test(test_case),
+                cmocka_unit_test(test_json),           cmocka_unit_test(test_uuid),
+                cmocka_unit_test(test_without_memory),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

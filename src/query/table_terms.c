@@ -1,5 +1,6 @@
-/* table_terms.c - reading terms of tables: db, table, get, get_all, between. */
+/* table_terms.c - reading terms of tables: db, table, get, get_all, between. Indexes: index_scan.c. */
 #include "query/env_int.h"
+#include "query/profile.h"
 #include "value/key.h"
 
 static Status check_name(Env *env, const Term *at, const char *kind, Bytes name)
@@ -153,39 +154,31 @@ static Status term_get(Env *env, const Term *term, Val *ret)
         TableView *view;
         TRY(row_to_get(env, term, ret));
         TRY(fail_at(env, term, env_view(env, ret->table->ref, &view)));
+        TraceTask *task = trace_begin(env, TRACE_READ, term);
         Status st = env->source->view_get(view, ret->key, env->arena, &ret->datum);
+        trace_end(env, task);
         return likely(!st) ? ST_OK : fail_at(env, reader_of(term), st);
 }
 
-/* There are no indexes but the primary key yet. */
-Status check_index(Env *env, const Term *term, const TableVal *table, Bytes index)
-{
-        const TableInfo *info = table->info;
-        if (bytes_equal(index, info->primary_key))
-                return ST_OK;
-        return fail(env, term, ERR_OP_FAILED, "Index `%.*s` was not found on table `%.*s.%.*s`.", (int)index.size,
-                    (const char *)index.data, (int)info->db.size, (const char *)info->db.data, (int)info->name.size,
-                    (const char *)info->name.data);
-}
-
-Status opt_index(Env *env, const Term *term, const TableVal *table, bool *ret_present)
+Status opt_index(Env *env, const Term *term, Bytes *ret_index)
 {
         Val val;
-        Bytes index;
-        TRY(opt_val(env, term, "index", &val, ret_present));
-        if (!*ret_present)
-                return ST_OK;
-        TRY(val_as_string(env, &val, &index));
-        return check_index(env, term, table, index);
+        bool present;
+        *ret_index = BYTES_NONE;
+        TRY(opt_val(env, term, "index", &val, &present));
+        return present ? val_as_string(env, &val, ret_index) : ST_OK;
 }
 
-/* --- get_all: point reads, one after the other --- */
+/* --- get_all: point reads, or short scans of an index, one key after the other --- */
 
 typedef struct KeysStream {
         Stream stream;
-        TableVal *table;
+        TableVal *table; /* by an index: its bounds are the present key */
+        const TableSource *source;
         Value *keys;
         size_t count, next;
+        TableScan *scan; /* of the present key */
+        Deferred *deferred;
 } KeysStream;
 
 static Status keys_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
@@ -209,32 +202,108 @@ static Status keys_next(Stream *stream, Env *env, Arena *out, size_t want, Value
 
 static const StreamOps keys_ops = {.next = keys_next};
 
+static void close_scan(void *what)
+{
+        KeysStream *self = what;
+        self->source->scan_close(self->scan);
+        self->scan = NULL;
+}
+
+static void bind_key(TableVal *table, Value key)
+{
+        table->has_bounds = true;
+        table->bounds = (KeyBounds){.low = key, .high = key, .low_type = BOUND_CLOSED, .high_type = BOUND_CLOSED};
+}
+
+static Status entries_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        KeysStream *self = (KeysStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_TABLE, want);
+        TRY(table_check_index(env, self->table));
+        while (self->scan || self->next < self->count) {
+                Value row;
+                if (!self->scan) {
+                        TRY(env_poll(env));
+                        bind_key(self->table, self->keys[self->next++]);
+                        TRY(table_scan_open(env, stream->term, self->table, &self->scan));
+                        self->deferred = env_defer(env, close_scan, self);
+                }
+                TRY(fail_at(env, NULL, env->source->scan_next(self->scan, out, &row)));
+                if (value_is(row, V_NONE)) {
+                        env_undefer(env, self->deferred);
+                        continue;
+                }
+                vec_add(batch, out, row);
+                if (batcher_add(&batcher, env, row))
+                        return ST_OK;
+        }
+        *ret_end = true;
+        return ST_OK;
+}
+
+static Status entries_count(Stream *stream, Env *env, uint64_t *ret_count, bool *ret_known)
+{
+        KeysStream *self = (KeysStream *)stream;
+        *ret_known = !self->scan && self->next == 0;
+        *ret_count = 0;
+        TRY(table_check_index(env, self->table));
+        for (size_t i = 0; *ret_known && i < self->count; i++) {
+                uint64_t more;
+                TRY(env_poll(env));
+                bind_key(self->table, self->keys[i]);
+                TRY(table_count_rows(env, stream->term, self->table, &more));
+                *ret_count += more;
+        }
+        return ST_OK;
+}
+
+static const StreamOps entries_ops = {.next = entries_next, .count = entries_count};
+
+static Status args_key(Args *args, size_t i, Value *ret)
+{
+        Env *env = args->env;
+        TRY(args_datum(args, i, ret));
+        if (value_is(*ret, V_NULL))
+                return fail(env, args->terms[i], ERR_NON_EXISTENCE, "Keys cannot be NULL.");
+        if (value_is(*ret, V_GEOMETRY))
+                return fail(env, args->terms[i], ERR_LOGIC,
+                            "Cannot use a geospatial index with `get_all`. Use `get_intersecting` instead.");
+        return ST_OK;
+}
+
 static Status term_get_all(Env *env, const Term *term, Val *ret)
 {
         Args args;
         Val val;
         TableVal *table;
-        bool present;
+        Bytes index;
         TRY(args_begin(env, term, &args));
         TRY(args_val(&args, 0, &val));
         TRY(val_as_table(env, &val, &table));
-        TRY(opt_index(env, term, table, &present));
+        TRY(opt_index(env, term, &index));
         KeysStream *self = arena_new(env->arena, KeysStream);
         self->stream = (Stream){.ops = &keys_ops, .term = term, .table = table};
         self->table = table;
         self->keys = arena_array(env->arena, Value, args.count);
         for (size_t i = 1; i < args.count; i++) {
                 Value key;
-                TRY(args_datum(&args, i, &key));
-                if (value_is(key, V_NULL))
-                        return fail(env, args.terms[i], ERR_NON_EXISTENCE, "Keys cannot be NULL.");
+                TRY(args_key(&args, i, &key));
                 self->keys[self->count++] = key;
+        }
+        *ret = val_stream(term, &self->stream);
+        if (index.data && !bytes_equal(index, table->info->primary_key)) {
+                self->stream.ops = &entries_ops;
+                self->source = env->source;
+                self->table = arena_dup(env->arena, table, sizeof *table);
+                table_use_index(env, self->table, index);
+                for (size_t i = 0; i < self->count; i++)
+                        TRY(check_secondary_key(env, term, self->keys[i]));
+                return ST_OK;
         }
         for (size_t i = 0; i < self->count; i++) {
                 Bytes encoded;
                 TRY(fail_at(env, term, key_encode_primary(self->keys[i], env->arena, &encoded)));
         }
-        *ret = val_stream(term, &self->stream);
         return ST_OK;
 }
 
@@ -264,11 +333,16 @@ const Term *slice_origin(const Term *term)
         return term;
 }
 
-Status check_slice_index(Env *env, const Term *term, const Val *slice, Bytes index, const char *what, const char *after)
+Status slice_with_index(Env *env, const Val *slice, Bytes index, const char *what, const char *after, TableVal **ret)
 {
-        Bytes before = slice->table->info->primary_key;
-        if (!slice->table->has_index || bytes_equal(index, before))
-                return check_index(env, term, slice->table, index);
+        const TableVal *table = slice->table;
+        Bytes before = table->index;
+        if (!table->has_index || bytes_equal(index, before)) {
+                TableVal *made = arena_dup(env->arena, table, sizeof *table);
+                table_use_index(env, made, index);
+                *ret = made;
+                return ST_OK;
+        }
         return fail(env, slice_origin(slice->term), ERR_LOGIC, "Cannot %s index `%.*s` after %s index `%.*s`.", what,
                     (int)index.size, (const char *)index.data, after, (int)before.size, (const char *)before.data);
 }
@@ -276,10 +350,10 @@ Status check_slice_index(Env *env, const Term *term, const Val *slice, Bytes ind
 static Status term_between(Env *env, const Term *term, Val *ret)
 {
         Args args;
-        Val val, index;
-        TableVal *table;
-        Bytes index_name;
-        bool left_open, right_open, has_index;
+        Val val;
+        TableVal *table, *slice;
+        Bytes index;
+        bool left_open, right_open;
         Value low, high;
         TRY(args_begin(env, term, &args));
         TRY(args_val(&args, 0, &val));
@@ -288,19 +362,15 @@ static Status term_between(Env *env, const Term *term, Val *ret)
         TRY(opt_bound_open(env, term, "right_bound", true, &right_open));
         TRY(bound(&args, 1, true, &low));
         TRY(bound(&args, 2, false, &high));
-        TRY(opt_val(env, term, "index", &index, &has_index));
-        if (has_index)
-                TRY(val_as_string(env, &index, &index_name));
+        TRY(opt_index(env, term, &index));
+        if (!index.data)
+                index = table->has_index ? table->index : table->info->primary_key;
         if (table->has_bounds)
                 return fail(env, slice_origin(val.term), ERR_LOGIC,
                             "Cannot perform multiple BETWEENs on the same table.");
-        if (has_index)
-                TRY(check_slice_index(env, term, &val, index_name, "call BETWEEN on", "ordering on"));
-        TableVal *slice = arena_alloc(env->arena, sizeof *slice);
-        *slice = *table;
+        TRY(slice_with_index(env, &val, index, "call BETWEEN on", "ordering on", &slice));
         /* From minval to maxval, both open, is no bound at all: another BETWEEN may follow. */
         slice->has_bounds = !(left_open && right_open && value_is(low, V_MINVAL) && value_is(high, V_MAXVAL));
-        slice->has_index = true;
         slice->bounds = (KeyBounds){
                 .low = low,
                 .high = high,

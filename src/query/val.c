@@ -250,6 +250,10 @@ static Status check_bounds(Env *env, const TableVal *table)
         const KeyBounds *bounds = &table->bounds;
         if (!table->has_bounds)
                 return ST_OK;
+        if (!table_is_primary(table)) {
+                TRY(check_secondary_key(env, env->current, bounds->low));
+                return check_secondary_key(env, env->current, bounds->high);
+        }
         int order = value_compare(bounds->low, bounds->high);
         if (order > 0 || (order == 0 && (bounds->low_type == BOUND_OPEN || bounds->high_type == BOUND_OPEN)))
                 return ST_OK;

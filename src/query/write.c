@@ -99,6 +99,24 @@ static Status parse_return_changes(Env *env, const Term *term, ReturnChanges *re
         return ST_OK;
 }
 
+/* Who may not configure the table may not get past its write hook either. */
+static Status parse_ignore_hook(Write *w)
+{
+        Val val;
+        bool present;
+        TRY(opt_val(w->env, w->term, "ignore_write_hook", &val, &present));
+        if (present)
+                TRY(val_as_bool(w->env, &val, &w->options.ignore_hook));
+        return ST_OK;
+}
+
+static Status permit_ignoring_hook(const Write *w)
+{
+        if (likely(!w->options.ignore_hook))
+                return ST_OK;
+        return fail_at(w->env, w->term, env_permit_table(w->env, w->table->ref, PERMIT_CONFIG));
+}
+
 static Status parse_conflict(Write *w)
 {
         static const char *const names[] = {"error", "replace", "update"};
@@ -140,7 +158,8 @@ static Status check_conflict_function(const Write *w)
 
 static void write_start(Write *w, Env *env, const Term *term)
 {
-        *w = (Write){.env = env, .term = term, .keep = env->arena};
+        *w = (Write){
+                .env = env, .term = term, .keep = env->arena, .options = {.user = env->user, .now_us = env->now_us}};
         array_init(&w->changes, w->keep, 0);
         array_init(&w->generated, w->keep, 0);
 }
@@ -367,6 +386,7 @@ static void free_outcomes(void *what)
 static Status write_batch(Write *w, const Value *keys, size_t count, Arena *arena)
 {
         Env *env = w->env;
+        TRY(fail_at(env, w->term, env_permit_table(env, w->table->ref, PERMIT_WRITE)));
         RowOutcome *outcomes = arena_array(arena, RowOutcome, count);
         uint64_t position = env->durable_position;
         w->keys = keys;
@@ -475,9 +495,10 @@ static Value object_with(Value object, Bytes key, Value value, Arena *arena)
 }
 
 /* A document's key; a missing one is generated. */
-static Status document_key(Write *w, Value *doc, Arena *arena, Value *ret_key)
+static Status document_key(Write *w, Value *doc, Arena *arena, Value *ret_key, bool *ret_generated)
 {
         Bytes pk = w->table->info->primary_key;
+        *ret_generated = false;
         *ret_key = value_get(*doc, pk);
         if (likely(!value_is(*ret_key, V_NONE)))
                 return ST_OK;
@@ -487,6 +508,7 @@ static Status document_key(Write *w, Value *doc, Arena *arena, Value *ret_key)
         }
         TRY(uuid_value(w->env, w->keep, ret_key));
         *doc = object_with(*doc, pk, *ret_key, arena);
+        *ret_generated = true;
         if (w->generated.count < w->env->array_limit)
                 array_add(&w->generated, *ret_key);
         else
@@ -498,14 +520,16 @@ static Status document_key(Write *w, Value *doc, Arena *arena, Value *ret_key)
 static Status insert_batch(Write *w, const Value *source, size_t count, Arena *arena)
 {
         Value *docs = arena_array(arena, Value, count), *keys = arena_array(arena, Value, count);
+        bool *generated = arena_zalloc(arena, count);
         for (size_t i = 0; i < count; i++) {
                 docs[i] = source[i];
                 if (likely(value_is_object(docs[i])))
-                        TRY(document_key(w, &docs[i], arena, &keys[i]));
+                        TRY(document_key(w, &docs[i], arena, &keys[i], &generated[i]));
                 else
                         keys[i] = value_null();
         }
         w->docs = docs;
+        w->options.generated = generated;
         return write_batch(w, keys, count, arena);
 }
 
@@ -554,6 +578,8 @@ static Status term_insert(Env *env, const Term *term, Val *ret)
         TRY(parse_return_changes(env, term, &w->return_changes));
         TRY(parse_conflict(w));
         TRY(parse_durability(env, term, &w->options.durability));
+        TRY(parse_ignore_hook(w));
+        TRY(permit_ignoring_hook(w));
         TRY(check_conflict_function(w));
         w->change = change_insert;
         w->options.quick = w->conflict != CONFLICT_FUNCTION;
@@ -576,6 +602,7 @@ static Status term_insert(Env *env, const Term *term, Val *ret)
 static Status write_row(Write *w, const Val *row)
 {
         w->table = row->table;
+        TRY(permit_ignoring_hook(w));
         Value *key = arena_alloc(w->env->arena, sizeof *key);
         *key = row->key;
         w->one_row = true;
@@ -587,6 +614,7 @@ static Status write_selection(Write *w, const Val *selection)
         Env *env = w->env;
         Stream *stream;
         TRY(val_as_selection(env, selection, &w->table, &stream));
+        TRY(permit_ignoring_hook(w));
         Bytes pk = w->table->info->primary_key;
         Scratch *scratch _cleanup_(scratch_putp) = scratch_get(env);
         for (bool end = false; !end;) {
@@ -669,6 +697,7 @@ static Status parse_change(Write *w, Args *args)
                 TRY(val_as_bool(env, &val, &non_atomic));
         TRY(parse_return_changes(env, w->term, &w->return_changes));
         TRY(parse_durability(env, w->term, &w->options.durability));
+        TRY(parse_ignore_hook(w));
         w->evaluated_first = (args->terms[1]->tree_flags & TF_UNPROVABLE) != 0;
         if (!non_atomic && w->evaluated_first)
                 return fail(env, w->term, ERR_LOGIC,
@@ -710,6 +739,7 @@ static Status term_delete(Env *env, const Term *term, Val *ret)
         TRY(target_first(&args));
         TRY(parse_return_changes(env, term, &w->return_changes));
         TRY(parse_durability(env, term, &w->options.durability));
+        TRY(parse_ignore_hook(w));
         w->change = change_delete;
         w->options.quick = true;
         return write_target(w, &args, ret);
@@ -724,6 +754,7 @@ static Status term_sync(Env *env, const Term *term, Val *ret)
         TRY(args_val(&args, 0, &target));
         TRY(val_as_table(env, &target, &table));
         uint64_t position = env->durable_position;
+        TRY(fail_at(env, term, env_permit_table(env, table->ref, PERMIT_WRITE)));
         TRY(fail_at(env, term, env->source->sync(table->ref, &position)));
         env->durable_position = MAX(env->durable_position, position);
         Field *field = arena_array(env->arena, Field, 1);

@@ -27,6 +27,7 @@ typedef enum TermFlags {
         TF_GROUPS = 32,         /* may give GROUPED_DATA */
         TF_FORBIDS_WRITES = 64, /* no writes in its arguments but the first */
         TF_INEXACT = 128,       /* floating point that might come out differently elsewhere (geometry) */
+        TF_MOMENT = 256,        /* r.now(): one value in all of a query, another in the next */
 } TermFlags;
 /* What no function may hold that has to be deterministic. TF_INEXACT alone gives the same for each row of a query. */
 #define TF_UNPROVABLE (TF_NONDETERMINISTIC | TF_INEXACT)

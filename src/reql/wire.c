@@ -224,22 +224,30 @@ static Status number_id(Wire *wire, Value v, const Term *at, const char *message
         return ST_OK;
 }
 
+/* [1, [names]] or [2, [names]], each name a number or [1, number]. */
 static Status func_params(Wire *wire, Term *func, Value vars)
 {
-        const char *const not_numbers = "CLIENT ERROR: FUNC variables must be a literal array of *numbers*.";
-        Value list = value_none();
-        if (value_is(vars, V_ARRAY) && vars.size >= 1 && value_is(vars.items[0], V_NUMBER)) {
-                double type = vars.items[0].number;
-                if (type == TERM_MAKE_ARRAY && vars.size == 1)
-                        list = value_array(NULL, 0);
-                else if ((type == TERM_MAKE_ARRAY || type == TERM_DATUM) && vars.size == 2)
-                        list = vars.items[1];
-        }
-        if (!value_is(list, V_ARRAY))
+        bool is_term = value_is(vars, V_ARRAY) && vars.size >= 1 && value_is(vars.items[0], V_NUMBER);
+        double type = is_term ? vars.items[0].number : value_is(vars, V_OBJECT) ? TERM_MAKE_OBJ : TERM_DATUM;
+        Value list = is_term ? value_array(NULL, 0) : vars;
+        if (is_term && vars.size >= 2)
+                list = vars.items[1];
+        if (type == TERM_DATUM && !value_is(list, V_ARRAY))
+                return compile_error(wire, func, "CLIENT ERROR: FUNC variables must be a literal *array* of numbers.");
+        if ((type != TERM_DATUM && type != TERM_MAKE_ARRAY) || !value_is(list, V_ARRAY))
                 return compile_error(wire, func, "CLIENT ERROR: FUNC variables must be a *literal array of numbers*.");
         uint32_t *ids = arena_array(wire->arena, uint32_t, list.size);
-        for (size_t i = 0; i < list.size; i++)
-                TRY(number_id(wire, list.items[i], func, not_numbers, &ids[i]));
+        for (size_t i = 0; i < list.size; i++) {
+                Value name = list.items[i];
+                if (type == TERM_MAKE_ARRAY && value_is(name, V_ARRAY) && name.size == 2 &&
+                    value_is(name.items[0], V_NUMBER) && name.items[0].number == TERM_DATUM)
+                        name = name.items[1];
+                else if (type == TERM_MAKE_ARRAY && (value_is(name, V_ARRAY) || value_is(name, V_OBJECT)))
+                        return compile_error(wire, func,
+                                             "CLIENT ERROR: FUNC variables must be a *literal* array of numbers.");
+                TRY(number_id(wire, name, func, "CLIENT ERROR: FUNC variables must be a literal array of *numbers*.",
+                              &ids[i]));
+        }
         func->param_count = list.size;
         func->param_ids = ids;
         return ST_OK;
@@ -353,52 +361,44 @@ static Status build_opts(Wire *wire, Term *term, const TermInfo *info, Value opt
         return ST_OK;
 }
 
-/* Takes [type, [args], {opts}] apart; either of the two may be missing. */
-static Status raw_shape(Wire *wire, Value v, Place place, unsigned *ret_type, Value *ret_args, Value *ret_opts)
+/* [type, [args], {opts}]; either of the two may be missing. */
+static Status raw_type(Wire *wire, Value v, Place place, unsigned *ret_type)
 {
-        const Term *at = NULL;
         int64_t type = 0;
+        if (v.size < 1 || v.size > 3)
+                return compile_error(wire, datum_term(wire, v, 0, place),
+                                     "Expected between 1 and 3 elements in a raw term, but found %zu.", (size_t)v.size);
+        if (!value_is(v.items[0], V_NUMBER))
+                return compile_error(wire, datum_term(wire, v, 0, place),
+                                     "Expected a TermType as a NUMBER but found %s.", value_type_name(v.items[0]));
+        if (!value_integer(v.items[0], &type) || type < 0 || type >= TERM_TYPE_END || !term_info((unsigned)type))
+                return compile_error(wire, datum_term(wire, v, 0, place), "Unrecognized TermType: %.0f.",
+                                     v.items[0].number);
+        *ret_type = (unsigned)type;
+        return ST_OK;
+}
+
+static Status raw_parts(Wire *wire, Value v, Place place, Value *ret_args, Value *ret_opts)
+{
         *ret_args = value_array(NULL, 0);
         *ret_opts = value_object_sorted(NULL, 0);
-        if (v.size < 1 || v.size > 3) {
-                at = datum_term(wire, v, 0, place);
-                return compile_error(wire, at, "Expected between 1 and 3 elements in a raw term, but found %zu.",
-                                     (size_t)v.size);
-        }
-        if (!value_is(v.items[0], V_NUMBER)) {
-                at = datum_term(wire, v, 0, place);
-                return compile_error(wire, at, "Expected a TermType as a NUMBER but found %s.",
-                                     value_type_name(v.items[0]));
-        }
-        if (!value_integer(v.items[0], &type) || type < 0 || type >= TERM_TYPE_END || !term_info((unsigned)type)) {
-                at = datum_term(wire, v, 0, place);
-                return compile_error(wire, at, "Unrecognized TermType: %.0f.", v.items[0].number);
-        }
-        *ret_type = (unsigned)type;
-        if (type == TERM_DATUM) {
-                if (v.size == 1) {
-                        at = datum_term(wire, v, 0, place);
-                        return compile_error(wire, at, "Expected a datum in a DATUM term.");
-                }
-                return ST_OK;
-        }
         if (v.size >= 2) {
-                if (value_is(v.items[1], V_ARRAY)) {
+                if (value_is(v.items[1], V_ARRAY))
                         *ret_args = v.items[1];
-                } else if (value_is(v.items[1], V_OBJECT)) {
+                else if (value_is(v.items[1], V_OBJECT))
                         *ret_opts = v.items[1];
-                } else {
-                        at = datum_term(wire, v, 0, place);
-                        return compile_error(wire, at,
+                else
+                        return compile_error(wire, datum_term(wire, v, 0, place),
                                              "Second element in a non-DATUM Term is neither arguments nor optional "
                                              "arguments.");
-                }
         }
         if (v.size == 3) {
-                if (!value_is(v.items[2], V_OBJECT)) {
-                        at = datum_term(wire, v, 0, place);
-                        return compile_error(wire, at, "Third element in a non-DATUM Term is not optional arguments.");
-                }
+                if (value_is(v.items[1], V_OBJECT))
+                        return compile_error(wire, datum_term(wire, v, 0, place),
+                                             "Second and third element in a term are both optional arguments.");
+                if (!value_is(v.items[2], V_OBJECT))
+                        return compile_error(wire, datum_term(wire, v, 0, place),
+                                             "Third element in a non-DATUM Term is not optional arguments.");
                 *ret_opts = v.items[2];
         }
         return ST_OK;
@@ -412,17 +412,22 @@ static bool takes_direction(const Term *parent)
         return parent && (parent->type == TERM_ORDER_BY || parent->type == TERM_UNION);
 }
 
+static Status check_place(Wire *wire, const Term *term, Place place)
+{
+        if ((term->type == TERM_ASC || term->type == TERM_DESC) && !takes_direction(place.parent))
+                return compile_error(wire, term, "%s may only be used as an argument to ORDER_BY or UNION.",
+                                     term_info(term->type)->name);
+        if ((term_info(term->type)->flags & TF_WRITES) && !place.writes_legal)
+                return compile_error(wire, term,
+                                     "Cannot nest writes or meta ops in stream operations.  Use FOR_EACH instead.");
+        return ST_OK;
+}
+
 static Status build_op(Wire *wire, unsigned type, Value args, Value opts, Place place, Term **ret_term)
 {
         const TermInfo *info = term_info(type);
         Term *term = new_term(wire, type, place);
-        if ((type == TERM_ASC || type == TERM_DESC) && !takes_direction(place.parent))
-                return compile_error(wire, term, "%s may only be used as an argument to ORDER_BY or UNION.",
-                                     info->name);
-        if ((info->flags & TF_WRITES) && !place.writes_legal)
-                return compile_error(wire, term,
-                                     "Cannot nest writes or meta ops in stream operations.  Use FOR_EACH instead.");
-
+        TRY(check_place(wire, term, place));
         term->args = arena_array(wire->arena, Term *, value_count(args));
         for (size_t i = 0; i < value_count(args); i++) {
                 Term *arg;
@@ -452,7 +457,12 @@ static Status build(Wire *wire, Value v, Place place, Node *ret_node)
                 ret_node->constant = v;
                 return ST_OK;
         }
-        TRY(raw_shape(wire, v, place, &type, &args, &opts));
+        TRY(raw_type(wire, v, place, &type));
+        if (type != TERM_DATUM)
+                TRY(raw_parts(wire, v, place, &args, &opts));
+        else if (v.size != 2) /* RethinkDB counts the place that it has put behind them */
+                return compile_error(wire, datum_term(wire, v, 0, place), "Expected 3 items in array, but found %zu.",
+                                     (size_t)v.size + 1);
         switch (type) {
         case TERM_DATUM: return raw_datum(wire, v.items[1], place.parent, &ret_node->constant);
         case TERM_MAKE_ARRAY:
@@ -469,6 +479,40 @@ static Status build(Wire *wire, Value v, Place place, Node *ret_node)
                 return build_implicit_var(wire, value_count(args), value_count(opts), place, &ret_node->term);
         }
         return build_op(wire, type, args, opts, place, &ret_node->term);
+}
+
+/* --- which of several mistakes is told --- */
+
+/* RethinkDB walks over all of a query and looks at the shape of its terms and where they stand before it compiles
+ * anything. build() does both at once; so if it failed, this looks whether there is a mistake of the first kind. */
+static Status walk(Wire *wire, Value v, Place place)
+{
+        unsigned type = TERM_MAKE_OBJ;
+        Value args = value_array(NULL, 0), opts = v;
+        if (!value_is(v, V_ARRAY) && !value_is(v, V_OBJECT))
+                return ST_OK;
+        if (value_is(v, V_ARRAY))
+                TRY(raw_type(wire, v, place, &type));
+        Term *term = new_term(wire, type, place);
+        TRY(check_place(wire, term, place));
+        if (type == TERM_DATUM)
+                return ST_OK;
+        if (value_is(v, V_ARRAY))
+                TRY(raw_parts(wire, v, place, &args, &opts));
+        for (size_t i = 0; i < value_count(args); i++)
+                TRY(walk(wire, args.items[i], place_arg(term, i, place.writes_legal)));
+        for (size_t i = 0; i < value_count(opts); i++)
+                TRY(walk(wire, opts.fields[i].value, place_opt(term, opts.fields[i].key, place.writes_legal)));
+        return ST_OK;
+}
+
+static Status first_mistake(Wire *wire, Value v, Place root, Status later)
+{
+        const Term *error_at = wire->error_at;
+        Status st = walk(wire, v, root);
+        status_ignore(st ? later : ST_OK);
+        wire->error_at = st ? wire->error_at : error_at;
+        return st ? st : later;
 }
 
 /* --- the query around it --- */
@@ -529,6 +573,7 @@ static const char *const global_optargs[] = {
         "primary_key",
         "primary_replica_tag",
         "profile",
+        "query_timeout",
         "read_mode",
         "redirects",
         "replicas",
@@ -567,10 +612,7 @@ static Status build_globals(Wire *wire, Value opts, WireQuery *query)
         return ST_OK;
 }
 
-static Status shape_error(const char *what)
-{
-        return status_new(ERR_CLIENT, "Server could not parse query: %s", what);
-}
+#define shape_error(format, ...) status_new(ERR_CLIENT, "Server could not parse query: " format, __VA_ARGS__)
 
 static Status parse_text(Bytes text, Arena *arena, Value *ret_value)
 {
@@ -593,34 +635,54 @@ Status wire_parse(Bytes text, Arena *arena, WireQuery *ret_query, const Term **r
         *ret_error_at = NULL;
         TRY(parse_text(text, arena, &v));
         if (!value_is(v, V_ARRAY))
-                return shape_error("Expected an array.");
-        if (v.size == 0)
-                return shape_error("Expected a query type in an array but found an empty array.");
-        if (!value_is(v.items[0], V_NUMBER) || !value_integer(v.items[0], &type))
-                return shape_error("Expected a query type as a number.");
-        if (type < QUERY_START || type > QUERY_SERVER_INFO)
-                return status_new(ERR_CLIENT, "Server could not parse query: Unrecognized query type %lld.",
-                                  (long long)type);
-        if (v.size > 3)
-                return shape_error("Expected at most 3 elements in a query.");
+                return shape_error("Expected a query to be an array, but found %s.", value_type_name(v));
+        if (v.size == 0 || v.size > 3)
+                return shape_error("Expected 1 to 3 elements in the top-level query, but found %zu.", (size_t)v.size);
+        if (!value_is(v.items[0], V_NUMBER))
+                return shape_error("Expected a query type as a number, but found %s.", value_type_name(v.items[0]));
+        if (!value_integer(v.items[0], &type) || type < QUERY_START || type > QUERY_SERVER_INFO)
+                return shape_error("Unrecognized QueryType: %.0f.", v.items[0].number);
+        if (v.size == 3 && !value_is(v.items[2], V_OBJECT))
+                return shape_error("Expected global optargs as an object, but found %s.", value_type_name(v.items[2]));
         query.type = (QueryType)type;
         if (query.type == QUERY_START) {
                 if (v.size < 2)
                         return status_new(ERR_COMPILE, "Expected a term in a START query but found none.");
-                if (v.size == 3 && !value_is(v.items[2], V_OBJECT))
-                        return shape_error("Expected the global optional arguments as an object.");
+                const Place root = {.frame = -1, .writes_legal = true};
                 Status st = v.size == 3 ? build_globals(&wire, v.items[2], &query) : ST_OK;
                 if (!st) {
                         wire.error_at = NULL;
-                        st = build_term(&wire, v.items[1], (Place){.frame = -1, .writes_legal = true}, &query.root);
+                        st = build_term(&wire, v.items[1], root, &query.root);
                 }
                 if (st) {
+                        if (status_code(st) == ERR_COMPILE)
+                                st = first_mistake(&wire, v.items[1], root, st);
                         *ret_error_at = wire.error_at;
                         *ret_query = (WireQuery){.type = query.type, .noreply = query.noreply};
                         return st;
                 }
         }
         *ret_query = query;
+        return ST_OK;
+}
+
+Status wire_parse_func(Bytes text, Arena *arena, Term **ret_func)
+{
+        Wire wire = {.arena = arena};
+        Value v;
+        Term *term = NULL;
+        Status st = parse_text(text, arena, &v);
+        if (!st && !value_is(v, V_ARRAY))
+                st = status_new(ERR_CLIENT, "Expected an array.");
+        if (!st)
+                st = build_term(&wire, v, (Place){.frame = -1, .writes_legal = false}, &term);
+        if (status_code(st) == ERR_NOMEM)
+                return st;
+        if (st || term->type != TERM_FUNC) {
+                _cleanup_(status_freep) Status cause = st;
+                return status_new(ERR_CORRUPT, "No function: %s", st ? status_message(cause) : "another term");
+        }
+        *ret_func = term;
         return ST_OK;
 }
 

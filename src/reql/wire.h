@@ -22,6 +22,8 @@ typedef struct WireQuery {
  * into it). */
 /* Of a query that does not compile, *ret_query still says its type and whether it wants no answer. */
 MUST_USE Status wire_parse(Bytes text, Arena *arena, WireQuery *ret_query, const Term **ret_error_at);
+/* A FUNC term by itself, as closures are saved: ERR_CORRUPT if `text` is anything else, else as above. */
+MUST_USE Status wire_parse_func(Bytes text, Arena *arena, Term **ret_func);
 /* Only the type, without building a tree; false if it is not of the form [n ...]. Cheap. */
 bool wire_peek_type(Bytes text, QueryType *ret_type);
 

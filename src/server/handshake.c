@@ -28,8 +28,9 @@ struct Handshake {
         size_t key_size, size;
         uint8_t data[MESSAGE_MAX_BYTES]; /* the message being received */
         ScramServer *scram;
-        const SessionUser *user;
         Buf user_name; /* as sent */
+        bool known;    /* there is such a user */
+        ScramCredential credential;
         char refusal[64];
 };
 
@@ -56,9 +57,9 @@ Handshake *handshake_free(Handshake *handshake)
         return NULL;
 }
 
-const SessionUser *handshake_user(const Handshake *handshake)
+Bytes handshake_user(const Handshake *handshake)
 {
-        return handshake->user;
+        return BYTES(handshake->user_name.data, handshake->user_name.size);
 }
 
 unsigned handshake_max_in_flight(const Handshake *handshake)
@@ -72,12 +73,15 @@ const char *handshake_refusal(const Handshake *handshake, Bytes *ret_user)
         return handshake->refusal[0] ? handshake->refusal : NULL;
 }
 
-static const SessionUser *find_user(const SessionUsers *users, Bytes name)
+/* user_name is known now. Beyond the login a name is a C string: one with a NUL is nobody's. */
+static Status find_user(Handshake *handshake)
 {
-        for (size_t i = 0; i < users->count; i++)
-                if (bytes_equal(name, BYTES_STR(users->users[i].name)))
-                        return &users->users[i];
-        return NULL;
+        const Buf *name = &handshake->user_name;
+        handshake->known = false;
+        if (name->size && memchr(name->data, 0, name->size))
+                return ST_OK;
+        return handshake->users->find(handshake->users->ctx, BYTES(name->data, name->size), &handshake->credential,
+                                      &handshake->known);
 }
 
 /* --- answers; each ends with a NUL --- */
@@ -120,9 +124,9 @@ static Status scram_failed(Handshake *handshake, Status st, Buf *out)
 /* --- V0_3, V0_4 --- */
 static Status on_key(Handshake *handshake, Buf *out)
 {
-        handshake->user = find_user(handshake->users, BYTES_STR("admin"));
         TRY(buf_append_str(&handshake->user_name, "admin"));
-        if (!handshake->user) {
+        TRY(find_user(handshake));
+        if (!handshake->known) {
                 refuse(handshake, "Incorrect authorization key.");
                 return fail_text(handshake, handshake->refusal, out);
         }
@@ -132,8 +136,7 @@ static Status on_key(Handshake *handshake, Buf *out)
 
 Status handshake_check(const Handshake *handshake, bool *ret_right)
 {
-        return scram_check_password(&handshake->user->credential, BYTES(handshake->data, handshake->key_size),
-                                    ret_right);
+        return scram_check_password(&handshake->credential, BYTES(handshake->data, handshake->key_size), ret_right);
 }
 
 static HandshakeStep step_of(const Handshake *handshake)
@@ -153,7 +156,6 @@ Status handshake_checked(Handshake *handshake, bool right, Buf *out, HandshakeSt
         handshake->state = PROTOCOL;
         Status st = ST_OK;
         if (!right) {
-                handshake->user = NULL;
                 refuse(handshake, "Incorrect authorization key.");
                 st = fail_text(handshake, handshake->refusal, out);
         }
@@ -195,12 +197,11 @@ static Status on_first(Handshake *handshake, Value message, Buf *out)
         Buf challenge;
         buf_init(&challenge, 4 * MESSAGE_MAX_BYTES);
         Status st = scram_server_first(handshake->scram, value_bytes(authentication), &handshake->user_name);
-        if (!st) {
-                handshake->user =
-                        find_user(handshake->users, BYTES(handshake->user_name.data, handshake->user_name.size));
-                st = scram_server_challenge(handshake->scram, handshake->user ? &handshake->user->credential : NULL,
+        if (!st)
+                st = find_user(handshake);
+        if (!st)
+                st = scram_server_challenge(handshake->scram, handshake->known ? &handshake->credential : NULL,
                                             &challenge);
-        }
         if (st) {
                 buf_done(&challenge);
                 return scram_failed(handshake, st, out);

@@ -15,13 +15,10 @@
 /* What drivers are told; it begins with the RethinkDB version whose behaviour is promised. */
 #define PHOTON_SERVER_VERSION "2.4.4-photondb-" PHOTONDB_VERSION
 
-typedef struct SessionUser {
-        const char *name;
-        ScramCredential credential;
-} SessionUser;
-typedef struct SessionUsers { /* borrowed, does not change */
-        const SessionUser *users;
-        size_t count;
+/* Who may log in; borrowed, any thread. */
+typedef struct SessionUsers {
+        void *ctx;
+        Status (*find)(void *ctx, Bytes name, ScramCredential *ret_credential, bool *ret_found);
 } SessionUsers;
 
 typedef struct Handshake Handshake;
@@ -40,7 +37,7 @@ MUST_USE Status handshake_feed(Handshake *handshake, const uint8_t *data, size_t
                                HandshakeStep *ret_step);
 MUST_USE Status handshake_check(const Handshake *handshake, bool *ret_right);
 MUST_USE Status handshake_checked(Handshake *handshake, bool right, Buf *out, HandshakeStep *ret_step);
-const SessionUser *handshake_user(const Handshake *handshake);
+Bytes handshake_user(const Handshake *handshake); /* holds no NUL */
 /* 1024; V0_3 drivers expect the answers of a connection in order: 1. */
 unsigned handshake_max_in_flight(const Handshake *handshake);
 /* Why and for whom a login was refused, for the log: NULL if that was not the failure. The name is as sent. */

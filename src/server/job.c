@@ -31,17 +31,16 @@ Status job_acquire(Session *session, JobKind kind, uint64_t token, Job **ret_job
                 job->group = group;
                 buf_init(&job->out, CONN_OUT_MAX_BYTES);
         }
-        if (kind == JOB_QUERY && unlikely(job->user != session->user)) { /* a query knows its user */
+        /* A query knows its user. */
+        if (kind == JOB_QUERY && unlikely(!job->query || strcmp(query_user(job->query), session->user) != 0)) {
                 job->query = query_free(job->query);
-                job->user = NULL;
-                Status st = query_new(group->world->query, session->user->name, &job->query);
+                Status st = query_new(group->world->query, session->user, &job->query);
                 if (st) {
                         job->next = group->free;
                         group->free = job;
                         group->free_count++;
                         return st;
                 }
-                job->user = session->user;
         }
         job->kind = kind;
         job->state = JOB_IDLE;
@@ -72,6 +71,8 @@ void job_release(Job *job)
         if (job->ordered)
                 order_remove(job);
         if (job->registered) {
+                if (group->world->jobs)
+                        jobs_remove(group->world->jobs, &job->entry);
                 nummap_remove(session->tokens, job->token);
                 session->stream_count--;
         }
@@ -114,6 +115,12 @@ Status job_register(Job *job)
         TRY(nummap_put(session->tokens, job->token, job, NULL));
         job->registered = true;
         session->stream_count++;
+        if (job->group->world->jobs) {
+                job->entry.query = job->query;
+                job->entry.user = session->user;
+                job->entry.peer = session->peer;
+                jobs_add(job->group->world->jobs, &job->entry);
+        }
         return ST_OK;
 }
 
@@ -189,7 +196,8 @@ void job_submit(Job *job)
 {
         job->state = JOB_RUNNING;
         job->away = true;
-        job->session->away_count++;
+        if (job->session->away_count++ == 0)
+                group_count(&job->group->active_count, 1);
         job->group->away_count++;
         job->group->ops->submit(job->group->ctx, job);
 }
@@ -230,6 +238,9 @@ static void answer_cancelled(Job *job)
         if (job->shutdown)
                 session_give_answer(
                         session, answer_error_text(out, job->token, ERR_OP_INDETERMINATE, "Server is shutting down."));
+        else if (!job->stopped && job->registered && atomic_load(&job->entry.killed))
+                session_give_answer(session, answer_error_text(out, job->token, ERR_OP_INDETERMINATE,
+                                                               "Query terminated by the `rethinkdb.jobs` table."));
         else /* as RethinkDB, for old drivers: the end of the stream */
                 session_give_answer(session, answer_body(out, job->token, end_of_stream));
 }
@@ -348,7 +359,8 @@ void job_done(Job *job)
         Session *session = job->session;
         job->away = false;
         job->group->away_count--;
-        session->away_count--;
+        if (--session->away_count == 0)
+                group_count(&job->group->active_count, -1);
         if (session->gone) {
                 job_release(job);
                 session_free_if_unused(session);

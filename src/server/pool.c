@@ -17,7 +17,7 @@ struct Pool {
         /* --- GUARDED_BY(mu): clang reads the attribute in C++ only --- */
         PoolTask *first;
         PoolTask **last;
-        unsigned thread_count, idle_count, queued;
+        unsigned thread_count, idle_count, queued, blocked;
         bool ending;
 };
 
@@ -74,20 +74,45 @@ Status pool_new(unsigned max_threads, Pool **ret_pool)
         return ST_OK;
 }
 
-void pool_submit(Pool *pool, PoolTask *task)
+/* Those who only wait for another process take nobody's place. */
+static Status add_thread_if_short(Pool *pool) REQUIRES(pool->mu)
+{
+        if (pool->queued > pool->idle_count && pool->thread_count < MIN(pool->max_threads + pool->blocked, MAX_THREADS))
+                return add_thread(pool);
+        return ST_OK; /* those that exist will come to it */
+}
+
+static void complain(Status st)
+{
+        if (st)
+                log_status(LOG_WARN, "server", status_context(st, "starting a worker thread"));
+}
+
+void pool_blocking(Pool *pool, bool begins)
 {
         Status st = ST_OK;
+        mutex_lock(&pool->mu);
+        if (begins) {
+                pool->blocked++;
+                st = add_thread_if_short(pool);
+        } else {
+                pool->blocked--;
+        }
+        mutex_unlock(&pool->mu);
+        complain(st);
+}
+
+void pool_submit(Pool *pool, PoolTask *task)
+{
         task->next = NULL;
         mutex_lock(&pool->mu);
         *pool->last = task;
         pool->last = &task->next;
         pool->queued++;
-        if (pool->queued > pool->idle_count && pool->thread_count < pool->max_threads)
-                st = add_thread(pool); /* fails: those that exist will come to it */
+        Status st = add_thread_if_short(pool);
         cond_signal(&pool->work);
         mutex_unlock(&pool->mu);
-        if (st)
-                log_status(LOG_WARN, "server", status_context(st, "starting a worker thread"));
+        complain(st);
 }
 
 Pool *pool_free(Pool *pool)

@@ -4,6 +4,8 @@
 #ifndef SERVER_POOL_H
 #define SERVER_POOL_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 typedef struct Pool Pool;
@@ -15,6 +17,9 @@ struct PoolTask {
 MUST_USE Status pool_new(unsigned max_threads, Pool **ret_pool);
 /* `task` is the caller's again as soon as run() is called. Never fails. */
 void pool_submit(Pool *pool, PoolTask *task);
+/* From a task: it begins, or ends, to wait for something outside (r.js, r.http) and uses no processor. Another thread
+ * may then take its place, so that slow web servers do not hold up everybody. */
+void pool_blocking(Pool *pool, bool begins);
 /* Runs what is queued, then ends the threads. Nobody may submit any more. NULL is fine; returns NULL. */
 Pool *pool_free(Pool *pool);
 

@@ -303,6 +303,12 @@ size_t reql_loop_busy(ReqlLoop *reql)
         return count.busy;
 }
 
+void reql_loop_stats(const ReqlLoop *reql, HostStats *stats)
+{
+        if (reql->group)
+                session_group_stats(reql->group, stats);
+}
+
 static void close_on_loop(void *arg)
 {
         ReqlLoop *reql = arg;

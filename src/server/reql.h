@@ -34,6 +34,8 @@ void reql_loop_stop(ReqlLoop *reql);
 void reql_loop_cancel(ReqlLoop *reql);
 /* Every connection is closed now. */
 void reql_loop_abort(ReqlLoop *reql);
+/* Adds its sessions' figures. Any thread, between reql_loop_open and reql_loop_close. */
+void reql_loop_stats(const ReqlLoop *reql, HostStats *stats);
 /* Sessions and jobs that are left. */
 size_t reql_loop_busy(ReqlLoop *reql);
 /* busy must be 0; the loop still runs. */

@@ -10,7 +10,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +26,7 @@
 #include "server/reql.h"
 #include "table/table.h"
 #include "value/json.h"
+#include "worker/pool.h"
 
 #define MAX_LOOPS            256
 #define DEFAULT_QUERY_MEMORY ((size_t)1 << 30)
@@ -37,25 +37,31 @@
 
 struct Server {
         Os *os;
-        int64_t started_ns;
+        int64_t started_ns, started_us;
+        size_t cache_bytes;
         char *port_file;
         int cluster_port;
         bool port_file_written;
         char id[SERVER_ID_BYTES], name[SERVER_NAME_BYTES];
+        char bind[64], host_name[256];
+        const char **argv;
+        size_t argc;
         /* --- made by start, in this order --- */
         NetListener *driver, *http;
         Pool *pool;
+        WorkerPool *workers;
         NetLoop *loops[MAX_LOOPS];
         ReqlLoop *reql[MAX_LOOPS];
         unsigned loop_count;
         Store *store;
         TableCatalog *catalog;
+        Jobs *jobs;
         StoreWatch *watch;
         Control *control; /* NULL: it could not be made */
         /* --- what the layers borrow --- */
         HostOps host;
+        HostReports reports;
         QueryWorld query_world;
-        SessionUser admin;
         SessionUsers users;
         ReqlWorld world;
         HttpWorld http_world;
@@ -77,9 +83,108 @@ static int64_t host_mono_ns(void *ctx)
 {
         return os_mono_ns(ctx);
 }
+static void host_sleep_ms(void *ctx, unsigned ms)
+{
+        (void)ctx;
+        uv_sleep(ms);
+}
+
 static Status host_random(void *ctx, void *out, size_t size)
 {
         return os_random(ctx, out, size);
+}
+
+static Status host_credential(void *ctx, Bytes password, uint32_t iterations, ScramCredential *ret_credential)
+{
+        return scram_credential(ctx, password, iterations, ret_credential);
+}
+static void host_audit(void *ctx, const char *line)
+{
+        log_notice("access", "%s", line);
+}
+
+static Status find_user(void *ctx, Bytes name, ScramCredential *ret_credential, bool *ret_found)
+{
+        return table_user_find(((Server *)ctx)->catalog, name, ret_credential, ret_found);
+}
+
+/* --- what the system database shows of the process --- */
+static Status report_jobs(void *ctx, Status (*each)(void *each_ctx, const HostJob *job), void *each_ctx)
+{
+        Server *server = ctx;
+        return jobs_each(server->jobs, each, each_ctx);
+}
+
+static bool report_kill(void *ctx, Bytes id)
+{
+        Server *server = ctx;
+        return jobs_kill(server->jobs, id);
+}
+
+static void report_stats(void *ctx, HostStats *stats)
+{
+        Server *server = ctx;
+        for (unsigned i = 0; i < server->loop_count; i++)
+                reql_loop_stats(server->reql[i], stats);
+}
+
+static void report_status(void *ctx, HostStatus *status)
+{
+        Server *server = ctx;
+        *status = (HostStatus){.version = "PhotonDB " PHOTONDB_VERSION,
+                               .hostname = server->host_name,
+                               .bind = server->bind,
+                               .argv = server->argv,
+                               .argc = server->argc,
+                               .pid = (long)uv_os_getpid(),
+                               .started_us = server->started_us,
+                               .cache_bytes = server->cache_bytes,
+                               .driver_port = server_driver_port(server),
+                               .http_port = server_http_port(server),
+                               .cluster_port = server->cluster_port,
+                               .checkpoint_failing = atomic_load(&server->checkpoint_failed)};
+}
+
+static void report_renamed(void *ctx, const char *name)
+{
+        Server *server = ctx;
+        atomic_store_explicit(&server->world.session.server_name, name, memory_order_release);
+}
+
+/* The words that the process was started with, copied: whoever started us may do with his what he likes. */
+static Status copy_words(Server *server, const ServerOptions *options)
+{
+        size_t bytes = options->word_count * sizeof(*server->argv);
+        for (size_t i = 0; i < options->word_count; i++)
+                bytes += strlen(options->words[i]) + 1;
+        server->argv = mem_alloc(bytes);
+        if (!server->argv)
+                return status_nomem();
+        char *at = (char *)(server->argv + options->word_count);
+        for (; server->argc < options->word_count; server->argc++) {
+                size_t size = strlen(options->words[server->argc]) + 1;
+                server->argv[server->argc] = memcpy(at, options->words[server->argc], size);
+                at += size;
+        }
+        return ST_OK;
+}
+
+static Status make_reports(Server *server, const ServerOptions *options)
+{
+        size_t size = sizeof(server->host_name);
+        if (uv_os_gethostname(server->host_name, &size) != 0)
+                snprintf(server->host_name, sizeof(server->host_name), "localhost");
+        snprintf(server->bind, sizeof(server->bind), "%s",
+                 options->bind && *options->bind ? options->bind : "127.0.0.1");
+        server->started_us = os_wall_us(server->os);
+        server->reports = (HostReports){.ctx = server,
+                                        .each_job = report_jobs,
+                                        .kill_job = report_kill,
+                                        .stats = report_stats,
+                                        .status = report_status,
+                                        .renamed = report_renamed};
+        TRY(copy_words(server, options));
+        return jobs_new(server->os, &server->jobs);
 }
 
 /* --- health --- */
@@ -99,7 +204,8 @@ static Status health(void *ctx, Buf *out, bool *ret_healthy)
         TRY(buf_printf(out,
                        "{\"status\":\"%s\",\"version\":\"%s\",\"server_id\":\"%s\",\"server_name\":\"%s\",\"uptime_"
                        "seconds\":%" PRId64,
-                       *ret_healthy ? "ok" : "failing", PHOTONDB_VERSION, server->id, server->name,
+                       *ret_healthy ? "ok" : "failing", PHOTONDB_VERSION, server->id,
+                       atomic_load(&server->world.session.server_name),
                        (os_mono_ns(server->os) - server->started_ns) / 1000000000));
         TRY(buf_append_str(out, ",\"log\":"));
         TRY(json_write_string(BYTES_STR(why), out));
@@ -142,15 +248,39 @@ static bool has_password(const ServerOptions *options)
         return options->initial_password && *options->initial_password;
 }
 
+/* Is there nothing yet in which a password could be? */
+static bool is_fresh(Server *server, const ServerOptions *options)
+{
+        _cleanup_(os_dir_closep) OsDir *dir = NULL;
+        Buf version;
+        buf_init(&version, 4096);
+        Status st = os_dir_open(server->os, options->data_dir, OS_DIR_READ, &dir);
+        if (!st)
+                st = os_read_whole(dir, "VERSION", 4096, &version);
+        bool fresh = status_code(st) == ERR_NOT_FOUND;
+        status_free(st);
+        buf_done(&version);
+        return fresh;
+}
+
+/* `has_password`: `admin` has, or will have one. */
+static Status check_exposure(Server *server, const ServerOptions *options, bool has_password)
+{
+        const char *bind = options->bind && *options->bind ? options->bind : "127.0.0.1";
+        if (has_password || options->dev_mode || net_listener_is_loopback(server->driver))
+                return ST_OK;
+        return status_hint(
+                status_new(ERR_INVALID, "--bind %s would let others on the network in without a password", bind),
+                "Set a password for `admin` with --initial-password-file, or add --dev-mode if the "
+                "network is yours alone.");
+}
+
 static Status open_ports(Server *server, const ServerOptions *options)
 {
         const char *bind = options->bind && *options->bind ? options->bind : "127.0.0.1";
         TRY(net_listener_open(bind, options->driver_port, "driver port", "--driver-port", &server->driver));
-        if (!has_password(options) && !options->dev_mode && !net_listener_is_loopback(server->driver))
-                return status_hint(status_new(ERR_INVALID,
-                                              "--bind %s would let others on the network in without a password", bind),
-                                   "Set a password for `admin` with --initial-password-file, or add --dev-mode if the "
-                                   "network is yours alone.");
+        if (!has_password(options) && is_fresh(server, options))
+                TRY(check_exposure(server, options, false));
         return net_listener_open(bind, options->http_port, "http port", "--http-port", &server->http);
 }
 
@@ -165,15 +295,6 @@ static Status make_loops(Server *server, unsigned wanted)
                 TRY(net_loop_start(server->loops[i]));
         }
         return pool_new(2 * thread_core_count() + 2, &server->pool);
-}
-
-static Status make_admin(Server *server, const ServerOptions *options)
-{
-        const char *password = has_password(options) ? options->initial_password : "";
-        server->admin.name = "admin";
-        server->users = (SessionUsers){.users = &server->admin, .count = 1};
-        return scram_credential(server->os, BYTES_STR(password), *password ? SCRAM_ITERATIONS : SCRAM_ITERATIONS_EMPTY,
-                                &server->admin.credential);
 }
 
 /* Log thread: counts, and wakes the loops that wait. */
@@ -204,6 +325,26 @@ static size_t ram_bytes(void)
         return (size_t)(allowed && allowed < total ? allowed : total);
 }
 
+/* `admin`'s, of a new data directory; nobody comes in from the network without one. */
+static Status first_password(Server *server, const ServerOptions *options)
+{
+        bool set = false;
+        if (has_password(options)) {
+                TRY_CTX(table_admin_initial_password(server->catalog, BYTES_STR(options->initial_password), &set),
+                        "setting the password of `admin`");
+                if (set)
+                        log_notice("access", "`admin` has the initial password now");
+                else
+                        log_notice("access", "the initial password is not used: `admin` has a password already");
+        }
+        return check_exposure(server, options, table_user_has_password(server->catalog, BYTES_STR("admin")));
+}
+
+static void task_waits(void *ctx, bool begins)
+{
+        pool_blocking(ctx, begins);
+}
+
 static Status open_data(Server *server, const ServerOptions *options)
 {
         StoreOptions store = {
@@ -228,19 +369,40 @@ static Status open_data(Server *server, const ServerOptions *options)
                 .ctx = server->os,
                 .server_name = server->name,
                 .server_id = server->id,
+                .reports = &server->reports,
+                .credential = host_credential,
+                .audit = host_audit,
+                .sleep_ms = host_sleep_ms,
         };
+        server->cache_bytes = store.cache_max_bytes;
+        server->users = (SessionUsers){server, find_user};
         TRY(table_source_open(server->store, &server->host, options->storage, &server->catalog));
+        TRY(first_password(server, options));
+        const WorkerPoolOptions workers = {
+                .os = server->os,
+                .no_js = options->no_js,
+                .no_http = options->no_http_requests,
+                .http_proxy = options->http_proxy,
+                .http_public_only = options->http_public_only,
+                .waiting = task_waits,
+                .waiting_ctx = server->pool,
+        };
+        TRY(worker_pool_new(&workers, &server->workers));
         server->query_world = (QueryWorld){
+                .outside = worker_pool_ops(server->workers),
                 .source = table_source(server->catalog),
                 .host = &server->host,
                 .memory_max_bytes = options->query_memory_bytes ? options->query_memory_bytes : DEFAULT_QUERY_MEMORY,
+                .timeout_ns = options->query_timeout_ms * 1000000,
+                .stack_max_bytes = THREAD_STACK_BYTES / 4 * 3,
         };
         server->world.session = (SessionWorld){
                 .os = server->os,
                 .query = &server->query_world,
                 .users = &server->users,
                 .server_id = server->id,
-                .server_name = server->name,
+                .server_name = atomic_load(&server->world.session.server_name), /* the catalog has told it */
+                .jobs = server->jobs,
         };
         server->world.pool = server->pool;
         server->world.store = server->store;
@@ -263,7 +425,7 @@ static void start_control(Server *server, const char *data_dir)
         ControlWorld world = {.os = server->os,
                               .store = server->store,
                               .catalog = server->catalog,
-                              .server_name = server->name,
+                              .server_name = atomic_load(&server->world.session.server_name),
                               .started_ns = server->started_ns};
         Status st = control_start(&world, data_dir, &server->control);
         if (st)
@@ -354,7 +516,7 @@ static Status start(Server *server, const ServerOptions *options)
         identity_name(options->server_name, server->name);
         TRY(open_ports(server, options));
         TRY(make_main(server));
-        TRY(make_admin(server, options));
+        TRY(make_reports(server, options));
         TRY(make_loops(server, options->thread_count));
         TRY(open_data(server, options));
         TRY(start_serving(server));
@@ -381,7 +543,7 @@ Status server_start(const ServerOptions *options, Server **ret_server)
         log_notice("server", "PhotonDB %s is ready: drivers on %s, http on %s, data in %s", PHOTONDB_VERSION,
                    net_listener_text(server->driver, driver, sizeof(driver)),
                    net_listener_text(server->http, http, sizeof(http)), options->data_dir);
-        if (!has_password(options) && !net_listener_is_loopback(server->driver))
+        if (!table_user_has_password(server->catalog, BYTES_STR("admin")) && !net_listener_is_loopback(server->driver))
                 log_warn("server",
                          "anybody who reaches %s can read and change everything: `admin` has no password (--dev-mode)",
                          driver);
@@ -458,6 +620,7 @@ static Status stop_all(Server *server)
         store_unwatch(server->watch);
         server->watch = NULL;
         server->pool = pool_free(server->pool);
+        server->workers = worker_pool_free(server->workers);
         if (serving)
                 each_loop(server, reql_loop_close);
         for (unsigned i = 0; i < server->loop_count; i++) {
@@ -465,6 +628,7 @@ static Status stop_all(Server *server)
                 server->reql[i] = reql_loop_free(server->reql[i]);
         }
         server->catalog = table_source_close(server->catalog);
+        server->jobs = jobs_free(server->jobs);
         Status st = store_close(server->store);
         server->store = NULL;
         return st;
@@ -501,7 +665,7 @@ Server *server_free(Server *server)
                 uv_run(&server->main, UV_RUN_DEFAULT);
                 uv_loop_close(&server->main);
         }
-        OPENSSL_cleanse(&server->admin, sizeof(server->admin));
+        mem_free(server->argv);
         mem_free(server->port_file);
         mem_free(server);
         return NULL;

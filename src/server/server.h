@@ -22,10 +22,16 @@ typedef struct ServerOptions {
         uint64_t log_budget_bytes;                /* 0 = the store's default */
         const char *log_archive;                  /* directory; NULL = none */
         size_t query_memory_bytes;                /* per query; 0 = default */
+        int64_t query_timeout_ms;                 /* per query; 0 = none */
+        bool no_js, no_http_requests;             /* r.js, r.http are not available */
+        const char *http_proxy;                   /* for r.http; NULL: none */
+        bool http_public_only;                    /* r.http reaches no private addresses */
         bool dev_mode;
         const char *initial_password; /* of `admin`; NULL: empty (loopback or dev-mode only) */
         const char *server_name;      /* NULL = from the host name */
-        const char *port_file;        /* if set: the ports are written there as JSON once listening */
+        const char *const *words;     /* the command line, for server_status */
+        size_t word_count;
+        const char *port_file; /* if set: the ports are written there as JSON once listening */
 } ServerOptions;
 
 /* Opens the store and listens; returns when it is ready to serve. Errors are one clear sentence each, with a hint:

@@ -44,6 +44,14 @@ bool session_group_waits(const SessionGroup *group)
         return group->parked_first != NULL;
 }
 
+void session_group_stats(const SessionGroup *group, HostStats *stats)
+{
+        SessionGroup *counted = (SessionGroup *)group; /* C11 loads through no pointer to const */
+        stats->queries_total += atomic_load_explicit(&counted->query_count, memory_order_relaxed);
+        stats->client_connections += atomic_load_explicit(&counted->client_count, memory_order_relaxed);
+        stats->clients_active += atomic_load_explicit(&counted->active_count, memory_order_relaxed);
+}
+
 size_t session_group_busy(const SessionGroup *group)
 {
         return group->session_count + group->away_count;
@@ -73,10 +81,13 @@ void session_free_if_unused(Session *session)
 {
         if (!session->gone || session->away_count)
                 return;
+        if (!session->handshake)
+                group_count(&session->group->client_count, -1);
         session->group->session_count--;
         assert(!session->jobs);
         nummap_free(session->tokens);
         handshake_free(session->handshake);
+        mem_free(session->user);
         mem_free(session);
 }
 
@@ -168,6 +179,17 @@ void session_cancel_all(Session *session)
 }
 
 /* --- the handshake --- */
+static char *copy_name(Bytes name)
+{
+        char *copy = mem_alloc(name.size + 1);
+        if (copy) {
+                if (name.size)
+                        memcpy(copy, name.data, name.size);
+                copy[name.size] = 0;
+        }
+        return copy;
+}
+
 static void after_handshake_step(Session *session, HandshakeStep step)
 {
         Bytes name;
@@ -187,9 +209,15 @@ static void after_handshake_step(Session *session, HandshakeStep step)
                 return;
         }
         case HANDSHAKE_DONE:
-                session->user = handshake_user(handshake);
+                session->user = copy_name(handshake_user(handshake));
+                if (!session->user) {
+                        session_broken(session);
+                        return;
+                }
                 session->max_in_flight = handshake_max_in_flight(handshake);
                 session->handshake = handshake_free(handshake);
+                session->ops->peer(session->conn, session->peer, sizeof(session->peer));
+                group_count(&session->group->client_count, 1);
                 session->ops->logged_in(session->conn);
                 return;
         case HANDSHAKE_FAILED: {
@@ -262,6 +290,7 @@ static void give_error_text(Session *session, uint64_t token, const char *format
 static void start_query(Session *session, Job *job, bool noreply)
 {
         job->noreply = noreply;
+        group_count(&session->group->query_count, 1);
         if (query_cost(job->query) == QUERY_QUICK) {
                 job_run_here(job);
                 return;
@@ -286,7 +315,7 @@ static void server_info(Session *session, uint64_t token)
         char body[512];
         const SessionWorld *world = session->group->world;
         snprintf(body, sizeof(body), "{\"t\":5,\"r\":[{\"id\":\"%s\",\"name\":\"%s\",\"proxy\":false}]}",
-                 world->server_id, world->server_name);
+                 world->server_id, atomic_load_explicit(&world->server_name, memory_order_acquire));
         session_give_answer(session, answer_body(session->ops->out(session->conn), token, body));
 }
 

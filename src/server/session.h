@@ -14,6 +14,7 @@
 #include "network/loop.h"
 #include "query/query.h"
 #include "server/handshake.h"
+#include "server/jobs.h"
 #include "server/pool.h"
 
 #define FRAME_MAX_BYTES       134217727u /* a longer one is answered with an error and its body dropped ... */
@@ -30,7 +31,9 @@ typedef struct SessionWorld {
         Os *os;
         const QueryWorld *query;
         const SessionUsers *users;
-        const char *server_id, *server_name;
+        const char *server_id;
+        _Atomic(const char *) server_name; /* may be changed at any moment (server_config) */
+        Jobs *jobs;                        /* NULL: nobody asks what runs */
 } SessionWorld;
 
 /* What a group needs of its loop. */
@@ -62,6 +65,8 @@ typedef struct SessionOps {
 MUST_USE Status session_group_new(const SessionWorld *world, const GroupOps *ops, void *ctx, SessionGroup **ret_group);
 /* No session or job may be left. NULL is fine; returns NULL. */
 SessionGroup *session_group_free(SessionGroup *group);
+/* Adds this group's figures. Any thread. */
+void session_group_stats(const SessionGroup *group, HostStats *stats);
 /* Sends what has become durable; if the log has failed, the rest as errors. */
 void session_group_durable(SessionGroup *group);
 /* Are there answers that wait for the log? */

@@ -30,13 +30,13 @@ struct Job {
         Session *session; /* counted by session->job_count while submitted */
         uint64_t token;
         bool noreply, registered, ordered;
+        JobEntry entry;            /* in SessionWorld.jobs while registered */
         bool away;                 /* with another thread */
         bool stopped;              /* STOP has come: the end of the running batch is the end */
         bool shutdown;             /* cancelled because the server ends */
         unsigned continues, stops; /* requests that came while it was running */
         /* --- whoever runs it --- */
         Query *query;
-        const SessionUser *user; /* whose query object this is */
         Buf out;
         QueryAnswer answer;
         StatusCode error;
@@ -61,14 +61,24 @@ struct SessionGroup {
         unsigned free_count;
         Job *parked_first, *parked_last;
         size_t session_count, away_count; /* jobs with another thread */
+        /* --- any thread reads, the loop writes --- */
+        atomic_uint_fast64_t query_count;                /* STARTs so far */
+        atomic_uint_fast64_t client_count, active_count; /* logged in; with a query on another thread */
 };
+/* The loop is the only writer, so that counting needs no locked instruction. */
+static inline void group_count(atomic_uint_fast64_t *counter, int64_t by)
+{
+        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + (uint64_t)by,
+                              memory_order_relaxed);
+}
 
 struct Session {
         SessionGroup *group;
         const SessionOps *ops;
         void *conn;
         Handshake *handshake; /* NULL once logged in */
-        const SessionUser *user;
+        char *user;           /* who logged in */
+        char peer[80];        /* once logged in */
         unsigned in_flight, max_in_flight;
         unsigned away_count;            /* jobs with another thread: the session lives as long */
         bool gone;                      /* the connection is */

@@ -22,7 +22,6 @@ typedef struct World {
         TableCatalog *catalog;
         HostOps host;
         QueryWorld query;
-        SessionUser admin;
         SessionUsers users;
         SessionWorld world;
         SessionGroup *group;
@@ -105,6 +104,15 @@ static Status host_random(void *ctx, void *out, size_t size)
         return os_random(ctx, out, size);
 }
 
+static Status host_credential(void *ctx, Bytes password, uint32_t iterations, ScramCredential *ret_credential)
+{
+        return scram_credential(ctx, password, MIN(iterations, 16u), ret_credential); /* this is a fast test */
+}
+static Status find_user(void *ctx, Bytes name, ScramCredential *ret_credential, bool *ret_found)
+{
+        return table_user_find(((World *)ctx)->catalog, name, ret_credential, ret_found);
+}
+
 static void connect_again(World *world)
 {
         world->finished = world->aborted = world->logged_in = world->want_drained = false;
@@ -120,12 +128,19 @@ static void world_init_password(World *world, const char *password)
         Os *os = sim_os(world->sim);
         StoreOptions options = {.os = os, .path = "data"};
         OK(store_open(&options, &world->store));
-        world->host = (HostOps){host_now, host_mono, host_random, os, "name", "id"};
+        world->host = (HostOps){.now_us = host_now,
+                                .mono_ns = host_mono,
+                                .random = host_random,
+                                .ctx = os,
+                                .server_name = "name",
+                                .server_id = "id",
+                                .credential = host_credential};
         OK(table_source_open(world->store, &world->host, NULL, &world->catalog));
-        world->query = (QueryWorld){table_source(world->catalog), &world->host, 64 << 20};
-        world->admin.name = "admin";
-        OK(scram_credential(os, BYTES_STR(password), *password ? 16 : 1, &world->admin.credential));
-        world->users = (SessionUsers){&world->admin, 1};
+        world->query = (QueryWorld){
+                .source = table_source(world->catalog), .host = &world->host, .memory_max_bytes = 64 << 20};
+        bool set;
+        OK(table_admin_initial_password(world->catalog, BYTES_STR(password), &set));
+        world->users = (SessionUsers){world, find_user};
         world->world = (SessionWorld){os, &world->query, &world->users, "00000000-0000-4000-8000-000000000000", "here"};
         OK(session_group_new(&world->world, &group_ops, world, &world->group));
         buf_init(&world->out, CONN_OUT_MAX_BYTES);
@@ -390,6 +405,87 @@ static void test_logins_v0(void **state)
                 "ERROR: Received an unsupported protocol version. This port is for RethinkDB queries. Does your client "
                 "driver version "
                 "not match the server?\n");
+}
+
+/* A query of `user`, on a connection of his own; the query objects go from one user's connection to the next's. */
+static void ask_as(World *world, const char *user, const char *password, const char *text, const char *answer)
+{
+        char last[1024];
+        disconnect(world);
+        connect_again(world);
+        scram_login(world, user, password, 1000, last, sizeof(last));
+        if (!world->logged_in)
+                fail_msg("%s is not let in: %s", user, last);
+        query(world, 1, text);
+        run_all(world);
+        expect_answer(world, 1, answer);
+}
+
+#define USERS_TABLE "[15,[[14,[\"rethinkdb\"]],\"users\"]]"
+
+static void test_users(void **state)
+{
+        static const char one_insert[] = "{\"t\":1,\"r\":[{\"deleted\":0,\"errors\":0,\"inserted\":1,\"replaced\":0,"
+                                         "\"skipped\":0,\"unchanged\":0}]}";
+        static const char one_replace[] = "{\"t\":1,\"r\":[{\"deleted\":0,\"errors\":0,\"inserted\":0,\"replaced\":1,"
+                                          "\"skipped\":0,\"unchanged\":0}]}";
+        static const char lacks[] = "{\"t\":18,\"e\":6000000,\"r\":[\"User `bob` does not have the required `config` "
+                                    "permission.\"],\"b\":[]}";
+        World world;
+        char answer[1024];
+        world_init_password(&world, "");
+        ask_as(&world, "admin", "", "[1,[56,[" USERS_TABLE ",{\"id\":\"bob\",\"password\":\"b\"}]]]", one_insert);
+        for (int i = 0; i < 3; i++) {
+                ask_as(&world, "bob", "b", "[1,[57,[\"d\"]]]", lacks);
+                ask_as(&world, "admin", "", "[1,[59,[]]]", "{\"t\":1,\"r\":[[\"rethinkdb\",\"test\"]]}");
+        }
+        /* Who is connected stays so when the password changes, and may nothing when he is deleted. */
+        disconnect(&world);
+        connect_again(&world);
+        scram_login(&world, "bob", "b", 1000, answer, sizeof(answer));
+        assert_true(world.logged_in);
+        Session *bob = world.session;
+        connect_again(&world);
+        scram_login(&world, "admin", "", 1000, answer, sizeof(answer));
+        query(&world, 1, "[1,[53,[[16,[" USERS_TABLE ",\"bob\"]],{\"password\":\"c\"}]]]");
+        run_all(&world);
+        expect_answer(&world, 1, one_replace);
+        query(&world, 2, "[1,[188,[\"bob\",{\"config\":true}]]]");
+        run_all(&world);
+        expect_answer(&world, 2,
+                      "{\"t\":1,\"r\":[{\"granted\":1,\"permissions_changes\":[{\"new_val\":{\"config\":true},"
+                      "\"old_val\":null}]}]}");
+        Session *admin = world.session;
+        world.session = bob;
+        query(&world, 3, "[1,[93,[[57,[\"d\"]]]]]"); /* evaluated, and its type told: that it is one is enough */
+        run_all(&world);
+        buf_clear(&world.out);
+        query(&world, 4, "[1,[57,[\"d\"]]]");
+        run_all(&world);
+        expect_answer(&world, 4, "{\"t\":18,\"e\":4100000,\"r\":[\"Database `d` already exists.\"],\"b\":[]}");
+        world.session = admin;
+        query(&world, 5, "[1,[54,[[16,[" USERS_TABLE ",\"bob\"]]]]]");
+        run_all(&world);
+        buf_clear(&world.out);
+        world.session = bob;
+        query(&world, 6, "[1,[57,[\"e\"]]]");
+        run_all(&world);
+        expect_answer(&world, 6, lacks);
+        session_end(admin);
+        /* An authorization key is admin's password of now. */
+        ask_as(&world, "admin", "", "[1,[53,[[16,[" USERS_TABLE ",\"admin\"]],{\"password\":\"key\"}]]]", one_replace);
+        disconnect(&world);
+        connect_again(&world);
+        feed(&world, V0_4 "\3\0\0\0key", 11);
+        run_all(&world);
+        feed(&world, JSON_PROTOCOL, 4);
+        expect_text(&world, "SUCCESS", 8);
+        disconnect(&world);
+        connect_again(&world);
+        feed(&world, V0_4 "\0\0\0\0", 8);
+        run_all(&world);
+        assert_true(world.finished);
+        world_done(&world);
 }
 
 static void test_gone_while_the_password_is_checked(void **state)
@@ -895,6 +991,7 @@ int main(void)
                 cmocka_unit_test(test_login_v1),
                 cmocka_unit_test(test_bad_logins_v1),
                 cmocka_unit_test(test_logins_v0),
+                cmocka_unit_test(test_users),
                 cmocka_unit_test(test_gone_while_the_password_is_checked),
                 cmocka_unit_test(test_every_split),
                 cmocka_unit_test(test_truncated_frame_at_disconnect),

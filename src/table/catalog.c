@@ -1,8 +1,11 @@
 /* catalog.c - names in memory: opening, lookups, lists, and the life of a TableRef. */
+#include "table/index_int.h"
 #include "table/table_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "table/users.h"
 
 #define NAME_ON_STACK 256
 
@@ -122,6 +125,20 @@ static Bytes copy_text(char **at, Bytes text)
         return copy;
 }
 
+/* Its schema, and the state that it shares with the table's other TableRefs. */
+static Status give_state(TableCatalog *catalog, const TableSettings *settings, TableRef *table)
+{
+        if (settings->schema)
+                table->schema = schema_ref(settings->schema);
+        else
+                TRY(schema_new(schema_version(catalog), NULL, 0, BYTES_NONE, NULL, &table->schema));
+        if (settings->state)
+                table->state = table_state_ref(settings->state);
+        else
+                TRY(table_state_new(table->schema, &table->state));
+        return ST_OK;
+}
+
 Status table_ref_new(TableCatalog *catalog, const TableSettings *settings, StoreTable *store, TableRef **ret_table)
 {
         size_t bytes = sizeof(TableRef) + settings->db.size + settings->name.size + settings->primary_key.size +
@@ -147,6 +164,21 @@ Status table_ref_new(TableCatalog *catalog, const TableSettings *settings, Store
         table->engine = settings->engine;
         table->shard_count = settings->shard_count;
         table->ack_single = settings->ack_single;
+        table->info.shard_count = settings->shard_count;
+        if (store) {
+                Status st = settings->counts ? ST_OK : counts_new(catalog, &table->counts);
+                if (st) {
+                        catalog_table_unref(table);
+                        return st;
+                }
+                if (settings->counts)
+                        table->counts = counts_ref(settings->counts);
+                st = give_state(catalog, settings, table);
+                if (st) {
+                        catalog_table_unref(table);
+                        return st;
+                }
+        }
         *ret_table = table;
         return ST_OK;
 }
@@ -162,6 +194,9 @@ TableSettings table_settings(const TableRef *table)
                                .engine = table->engine,
                                .shard_count = table->shard_count,
                                .hard = table->info.hard_durability,
+                               .counts = table->counts,
+                               .state = table->state,
+                               .schema = table->schema,
                                .ack_single = table->ack_single};
 }
 
@@ -176,6 +211,9 @@ void catalog_table_unref(TableRef *table)
         if (!table || atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) != 1)
                 return;
         store_table_unref(table->store);
+        counts_unref(table->counts);
+        table_state_unref(table->state);
+        schema_unref(table->schema);
         mem_free(table);
 }
 
@@ -538,6 +576,11 @@ static Status load_table(TableCatalog *catalog, Bytes key, Value doc)
         s.engine = engine_named(engine);
         if (!s.engine)
                 return broken(key, "names a storage engine that this program does not have");
+        _cleanup_(schema_unrefp) Schema *schema = NULL;
+        TRY_CTX(schema_decode(schema_version(catalog), value_get_str(doc, "indexes"), value_get_str(doc, "write_hook"),
+                              &schema),
+                "reading the catalog's document `%.*s`", (int)key.size, (const char *)key.data);
+        s.schema = schema;
         StoreTable *store = store_table_ref(catalog->store, s.store_id);
         if (!store)
                 return broken(key, "names a table that is not in the store");
@@ -565,12 +608,15 @@ static Status load_document(TableCatalog *catalog, Bytes key, Bytes bytes, char 
         switch (pass) {
         case 'd': return load_database(catalog, key, doc);
         case 't': return load_table(catalog, key, doc);
+        case 'u': return users_load(catalog, key, doc);
+        case 's':
+        case 'c': return system_load_settings(catalog, pass, doc);
         case 'm': {
                 int64_t format, next;
                 if (!value_integer(value_get_str(doc, "format"), &format) ||
                     !value_integer(value_get_str(doc, "next_store_id"), &next))
                         return broken(key, "lacks a number that belongs there");
-                if (format > CATALOG_FORMAT)
+                if (format != CATALOG_FORMAT)
                         return status_new(ERR_VERSION, "the catalog has format %d, this program knows %d", (int)format,
                                           CATALOG_FORMAT);
                 catalog->next_store_id = (uint64_t)next;
@@ -609,6 +655,14 @@ Status catalog_load(TableCatalog *catalog)
                 st = load_pass(catalog, snapshot, 'd');
         if (!st)
                 st = load_pass(catalog, snapshot, 't');
+        if (!st)
+                st = load_pass(catalog, snapshot, 'u');
+        if (!st)
+                st = users_loaded(catalog);
+        if (!st)
+                st = load_pass(catalog, snapshot, 's');
+        if (!st)
+                st = load_pass(catalog, snapshot, 'c');
         store_unpin(snapshot);
         if (!st && catalog->next_store_id < FIRST_TABLE_ID)
                 st = status_new(ERR_CORRUPT, "the catalog does not say which table number is next");
@@ -625,6 +679,7 @@ void catalog_forget(TableCatalog *catalog)
         cursor = 0;
         while (catalog->databases && map_next(catalog->databases, &cursor, &name, &value))
                 database_free(value);
+        users_forget(catalog);
         catalog->tables = map_free(catalog->tables);
         catalog->databases = map_free(catalog->databases);
 }
@@ -632,6 +687,11 @@ void catalog_forget(TableCatalog *catalog)
 /* --- open and close --- */
 
 Status table_source_open(Store *store, const HostOps *host, const char *engine, TableCatalog **ret_catalog)
+{
+        return catalog_open(store, host, engine, false, ret_catalog);
+}
+
+Status catalog_open(Store *store, const HostOps *host, const char *engine, bool by_hand, TableCatalog **ret_catalog)
 {
         _cleanup_(table_source_closep) TableCatalog *catalog = mem_zalloc(sizeof *catalog);
         if (!catalog)
@@ -647,6 +707,7 @@ Status table_source_open(Store *store, const HostOps *host, const char *engine, 
                 mutex_init(&catalog->slots[i].mu);
         TRY(map_new(&catalog->tables));
         TRY(map_new(&catalog->databases));
+        TRY(map_new(&catalog->users));
         TRY(system_init(catalog));
 
         catalog->documents = store_table_ref(store, CATALOG_TABLE_ID);
@@ -657,6 +718,10 @@ Status table_source_open(Store *store, const HostOps *host, const char *engine, 
                         return status_new(ERR_CORRUPT, "the store did not keep the catalog");
         }
         TRY_CTX(catalog_load(catalog), "reading the catalog");
+        catalog->builder = builder_new(catalog, by_hand);
+        if (!catalog->builder)
+                return status_nomem();
+        TRY_CTX(build_recover(catalog), "beginning unfinished indexes anew");
 
         TableSource *source = &catalog->source;
         source->ctx = catalog;
@@ -678,6 +743,12 @@ Status table_source_open(Store *store, const HostOps *host, const char *engine, 
         source->status = system_status;
         source->db_id = catalog_db_id;
         source->table_with_uuids = system_with_uuids;
+        source->permit = users_permit;
+        source->permit_table = users_permit_table;
+        source->grant = users_grant;
+        source->reconfigure = placement_reconfigure;
+        source->rebalance = placement_rebalance;
+        index_ddl_fill(source);
         *ret_catalog = take(catalog);
         return ST_OK;
 }
@@ -686,6 +757,7 @@ TableCatalog *table_source_close(TableCatalog *catalog)
 {
         if (!catalog)
                 return NULL;
+        catalog->builder = builder_free(catalog->builder);
         catalog_forget(catalog);
         system_done(catalog);
         store_table_unref(catalog->documents);

@@ -3,8 +3,10 @@
  * Each is one commit over the catalog's documents and the tables themselves, under ddl_mu, so a crash leaves all of it
  * or nothing (README I1). The new names enter the maps while every slot is locked and before the commit is finished,
  * because entering may fail for want of memory and a finished commit cannot be taken back. */
+#include "table/index_int.h"
 #include "table/table_int.h"
 
+#include <assert.h>
 #include <setjmp.h>
 #include <stdlib.h>
 
@@ -51,12 +53,15 @@ typedef struct Answer {
         Bytes db_id, db_name;  /* of a database */
         const TableRef *table; /* of a table */
         bool created;          /* else dropped */
+        bool row_only, uuids;  /* of a table: only its row of table_config */
         size_t tables_dropped; /* of a database */
 } Answer;
 
 static Value build_answer(void *ctx, Arena *arena)
 {
         const Answer *a = ctx;
+        if (a->row_only)
+                return system_table_config_row(a->table, a->uuids, arena);
         Value row = a->table ? system_table_config_row(a->table, false, arena)
                              : system_db_config_row(arena, a->db_id, a->db_name);
         ObjectBuilder answer;
@@ -78,7 +83,7 @@ static Bytes document_key(char kind, const void *id, uint8_t out[UUID_TEXT_BYTES
         return BYTES(out, UUID_TEXT_BYTES + 1);
 }
 
-static Status put_document(TableCatalog *catalog, Commit *commit, Bytes key, Value doc)
+Status ddl_put_document(TableCatalog *catalog, Commit *commit, Bytes key, Value doc)
 {
         size_t size = value_encoded_size(doc);
         uint8_t *bytes = mem_alloc(size);
@@ -96,7 +101,7 @@ static Status put_meta(TableCatalog *catalog, Commit *commit, uint64_t next_stor
                 {BYTES_STR("format"), value_number(CATALOG_FORMAT)},
                 {BYTES_STR("next_store_id"), value_number((double)next_store_id)},
         };
-        return put_document(catalog, commit, BYTES_STR("m"), value_object_sorted(fields, ELEMENTS(fields)));
+        return ddl_put_document(catalog, commit, BYTES_STR("m"), value_object_sorted(fields, ELEMENTS(fields)));
 }
 
 static Status put_database(TableCatalog *catalog, Commit *commit, Bytes id, Bytes name)
@@ -106,26 +111,40 @@ static Status put_database(TableCatalog *catalog, Commit *commit, Bytes id, Byte
                 {BYTES_STR("id"), value_string(id)},
                 {BYTES_STR("name"), value_string(name)},
         };
-        return put_document(catalog, commit, document_key('d', id.data, key),
-                            value_object_sorted(fields, ELEMENTS(fields)));
+        return ddl_put_document(catalog, commit, document_key('d', id.data, key),
+                                value_object_sorted(fields, ELEMENTS(fields)));
 }
 
-static Status put_table(TableCatalog *catalog, Commit *commit, const TableSettings *s)
+static Status put_table_fields(TableCatalog *catalog, Commit *commit, const TableSettings *s, Arena *arena)
 {
         uint8_t key[UUID_TEXT_BYTES + 1];
+        Value indexes = value_array(NULL, 0), hook = value_null();
+        if (s->schema)
+                TRY(schema_encode(s->schema, arena, &indexes, &hook));
         Field fields[] = {
                 {BYTES_STR("db"), value_string(BYTES(s->database->id, UUID_TEXT_BYTES))},
                 {BYTES_STR("durability"), value_str(s->hard ? "hard" : "soft")},
                 {BYTES_STR("engine"), value_str(s->engine)},
                 {BYTES_STR("id"), value_string(s->id)},
+                {BYTES_STR("indexes"), indexes},
                 {BYTES_STR("name"), value_string(s->name)},
                 {BYTES_STR("primary_key"), value_string(s->primary_key)},
                 {BYTES_STR("shards"), value_number(s->shard_count)},
                 {BYTES_STR("store_id"), value_number((double)s->store_id)},
                 {BYTES_STR("write_acks"), value_str(s->ack_single ? "single" : "majority")},
+                {BYTES_STR("write_hook"), hook},
         };
-        return put_document(catalog, commit, document_key('t', s->id.data, key),
-                            value_object_sorted(fields, ELEMENTS(fields)));
+        return ddl_put_document(catalog, commit, document_key('t', s->id.data, key),
+                                value_object_sorted(fields, ELEMENTS(fields)));
+}
+
+Status ddl_put_table(TableCatalog *catalog, Commit *commit, const TableSettings *s)
+{
+        Arena arena;
+        arena_init(&arena, 0);
+        Status st = put_table_fields(catalog, commit, s, &arena);
+        arena_done(&arena);
+        return st;
 }
 
 static Status delete_document(TableCatalog *catalog, Commit *commit, char kind, const void *id)
@@ -137,7 +156,7 @@ static Status delete_document(TableCatalog *catalog, Commit *commit, char kind, 
 
 /* --- the shape of every change: lock, fill the commit, finish --- */
 
-static Status begin(TableCatalog *catalog, Commit **ret_commit)
+Status ddl_begin(TableCatalog *catalog, Commit **ret_commit)
 {
         Commit *commit = NULL;
         TRY(commit_begin(catalog->store, &commit));
@@ -218,7 +237,8 @@ Status ddl_create_catalog(TableCatalog *catalog)
         return st;
 }
 
-static Status db_create_locked(TableCatalog *catalog, Bytes name, Arena *arena, Value *ret_result,
+/* `with_id` data NULL: a new one. */
+static Status db_create_locked(TableCatalog *catalog, Bytes with_id, Bytes name, Arena *arena, Value *ret_result,
                                uint64_t *ret_position)
 {
         char id[UUID_TEXT_BYTES + 1];
@@ -228,7 +248,10 @@ static Status db_create_locked(TableCatalog *catalog, Bytes name, Arena *arena, 
         if (is_system(name) || names_db(catalog, name))
                 return status_new(ERR_OP_FAILED, "Database `%.*s` already exists.", (int)name.size,
                                   (const char *)name.data);
-        TRY(uuid_new(catalog, id));
+        if (with_id.data)
+                memcpy(id, with_id.data, UUID_TEXT_BYTES);
+        else
+                TRY(uuid_new(catalog, id));
         Answer answer = {
                 .counted = "dbs_created", .db_id = BYTES(id, UUID_TEXT_BYTES), .db_name = name, .created = true};
         answer.db_id.data = arena_try_alloc(arena, UUID_TEXT_BYTES);
@@ -237,7 +260,7 @@ static Status db_create_locked(TableCatalog *catalog, Bytes name, Arena *arena, 
         memcpy((void *)answer.db_id.data, id, UUID_TEXT_BYTES);
         TRY(build_guarded(arena, build_answer, &answer, ret_result));
         TRY(database_new(BYTES(id, UUID_TEXT_BYTES), name, &database));
-        Status st = begin(catalog, &commit);
+        Status st = ddl_begin(catalog, &commit);
         if (!st)
                 st = put_database(catalog, commit, BYTES(id, UUID_TEXT_BYTES), name);
         if (st) {
@@ -268,7 +291,17 @@ Status ddl_db_create(void *ctx, Bytes name, Arena *arena, Value *ret_result, uin
         if (!source_name_valid(name))
                 return bad_name("Database", name);
         mutex_lock(&catalog->ddl_mu);
-        Status st = db_create_locked(catalog, name, arena, ret_result, ret_position);
+        Status st = db_create_locked(catalog, BYTES_NONE, name, arena, ret_result, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+Status ddl_db_insert(TableCatalog *catalog, Bytes id, Bytes name, Arena *arena, uint64_t *ret_position)
+{
+        Value ignored;
+        assert(id.size == UUID_TEXT_BYTES);
+        mutex_lock(&catalog->ddl_mu);
+        Status st = db_create_locked(catalog, id, name, arena, &ignored, ret_position);
         mutex_unlock(&catalog->ddl_mu);
         return st;
 }
@@ -317,6 +350,19 @@ static Status drop_tables(TableCatalog *catalog, Commit *commit, const TableList
         return ST_OK;
 }
 
+static Database *find_db(TableCatalog *catalog, Bytes name_or_id, bool uuids)
+{
+        if (!uuids)
+                return names_db(catalog, name_or_id);
+        size_t cursor = 0;
+        Bytes name;
+        void *value;
+        while (map_next(catalog->databases, &cursor, &name, &value))
+                if (bytes_equal(BYTES(((Database *)value)->id, UUID_TEXT_BYTES), name_or_id))
+                        return value;
+        return NULL;
+}
+
 static Status db_drop_locked(TableCatalog *catalog, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position)
 {
         _cleanup_(table_list_done) TableList tables = {0};
@@ -332,7 +378,7 @@ static Status db_drop_locked(TableCatalog *catalog, Bytes name, Arena *arena, Va
         memcpy((void *)id.data, database->id, UUID_TEXT_BYTES);
         Answer answer = {.counted = "dbs_dropped", .db_id = id, .db_name = name, .tables_dropped = tables.count};
         TRY(build_guarded(arena, build_answer, &answer, ret_result));
-        TRY(begin(catalog, &commit));
+        TRY(ddl_begin(catalog, &commit));
         Status st = drop_tables(catalog, commit, &tables);
         if (!st)
                 st = delete_document(catalog, commit, 'd', database->id);
@@ -362,24 +408,32 @@ Status ddl_db_drop(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint6
         return st;
 }
 
+Status ddl_db_drop_id(TableCatalog *catalog, Bytes id, Arena *arena, uint64_t *ret_position)
+{
+        Value ignored;
+        Status st = ST_OK;
+        mutex_lock(&catalog->ddl_mu);
+        Database *database = find_db(catalog, id, true);
+        if (database)
+                st = db_drop_locked(catalog, BYTES_STR(database->name), arena, &ignored, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
 static Status db_rename_locked(TableCatalog *catalog, Bytes id, Bytes new_name, uint64_t *ret_position)
 {
         _cleanup_(table_list_done) TableList tables = {0}, renamed = {0};
         Commit *commit = NULL;
         uint64_t position;
-        Database *database = NULL, *fresh = NULL;
-        size_t cursor = 0;
-        Bytes name;
-        void *value;
-        while (!database && map_next(catalog->databases, &cursor, &name, &value))
-                if (bytes_equal(BYTES(((Database *)value)->id, UUID_TEXT_BYTES), id))
-                        database = value;
+        Database *database = find_db(catalog, id, true), *fresh = NULL;
         if (!database)
                 return status_new(ERR_OP_FAILED, "The database was dropped.");
         if (bytes_equal(BYTES_STR(database->name), new_name))
                 return ST_OK;
         if (is_system(new_name) || names_db(catalog, new_name))
-                return status_new(ERR_OP_FAILED, "Database `%.*s` already exists.", (int)new_name.size,
+                return status_new(ERR_OP_FAILED,
+                                  "Cannot rename database `%s` to `%.*s` because database `%.*s` already exists.",
+                                  database->name, (int)new_name.size, (const char *)new_name.data, (int)new_name.size,
                                   (const char *)new_name.data);
         TRY(tables_of(catalog, database, &tables));
         renamed.items = mem_alloc((tables.count + 1) * sizeof(TableRef *));
@@ -398,7 +452,7 @@ static Status db_rename_locked(TableCatalog *catalog, Bytes id, Bytes new_name, 
                 renamed.count += !st;
         }
         if (!st)
-                st = begin(catalog, &commit);
+                st = ddl_begin(catalog, &commit);
         if (!st)
                 st = put_database(catalog, commit, id, new_name);
         if (st) {
@@ -445,9 +499,7 @@ Status ddl_db_rename(TableCatalog *catalog, Bytes id, Bytes new_name, uint64_t *
 
 /* --- tables --- */
 
-/* Enters `table` (its reference goes to the map), finishes the commit and takes `old` out, or undoes all of it. */
-static Status publish_table(TableCatalog *catalog, Commit *commit, TableRef *table, TableRef *old,
-                            uint64_t *ret_position)
+Status ddl_publish_table(TableCatalog *catalog, Commit *commit, TableRef *table, TableRef *old, uint64_t *ret_position)
 {
         uint64_t position;
         names_lock_all(catalog);
@@ -485,8 +537,10 @@ static Status publish_table(TableCatalog *catalog, Commit *commit, TableRef *tab
         return st;
 }
 
-static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Arena *arena, Value *ret_result,
-                                  uint64_t *ret_position)
+/* `placement`: options as of reconfigure, checked once it is known that names are free; V_NONE: s->shard_count holds.
+ */
+static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Value placement, Arena *arena,
+                                  Value *ret_result, uint64_t *ret_position)
 {
         char id[UUID_TEXT_BYTES + 1];
         Commit *commit = NULL;
@@ -498,11 +552,15 @@ static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Arena
         if (names_table(catalog, s->db, s->name))
                 return status_new(ERR_OP_FAILED, "Table `%.*s.%.*s` already exists.", (int)s->db.size,
                                   (const char *)s->db.data, (int)s->name.size, (const char *)s->name.data);
-        TRY(uuid_new(catalog, id));
-        s->id = BYTES(id, UUID_TEXT_BYTES);
+        if (value_is_object(placement))
+                TRY(placement_check(catalog, placement, &s->shard_count));
+        if (!s->id.data) {
+                TRY(uuid_new(catalog, id));
+                s->id = BYTES(id, UUID_TEXT_BYTES);
+        }
         s->store_id = catalog->next_store_id;
-        TRY(begin(catalog, &commit));
-        Status st = put_table(catalog, commit, s);
+        TRY(ddl_begin(catalog, &commit));
+        Status st = ddl_put_table(catalog, commit, s);
         if (!st)
                 st = put_meta(catalog, commit, s->store_id + 1);
         if (!st)
@@ -518,7 +576,7 @@ static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Arena
                 commit_abort(commit);
                 return st;
         }
-        TRY(publish_table(catalog, commit, table, NULL, ret_position));
+        TRY(ddl_publish_table(catalog, commit, table, NULL, ret_position));
         catalog->next_store_id++;
         return ST_OK;
 }
@@ -542,8 +600,7 @@ Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *a
                         uint64_t *ret_position)
 {
         TableCatalog *catalog = ctx;
-        int64_t shards = 1;
-        TableSettings s = {.db = db, .name = name, .primary_key = BYTES_STR("id")};
+        TableSettings s = {.shard_count = 1, .db = db, .name = name, .primary_key = BYTES_STR("id")};
         if (!source_name_valid(name))
                 return bad_name("Table", name);
         if (is_system(db))
@@ -554,18 +611,53 @@ Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *a
                 s.primary_key = value_bytes(v);
         v = has_options ? value_get_str(options, "durability") : value_none();
         s.hard = !value_bytes_are(v, "soft");
-        v = has_options ? value_get_str(options, "shards") : value_none();
-        if (value_is(v, V_NUMBER) && (!value_integer(v, &shards) || shards < 1))
-                return status_new(ERR_LOGIC, "Every table must have at least one shard.");
-        if (shards > MAX_SHARDS)
-                return status_new(ERR_OP_FAILED, "Maximum number of shards is %d.", MAX_SHARDS);
-        s.shard_count = (unsigned)shards;
         v = has_options ? value_get_str(options, "storage") : value_none();
         s.engine = value_is(v, V_STRING) ? engine_named(value_bytes(v)) : catalog->engine;
         if (!s.engine)
                 return no_engine(value_bytes(v));
         mutex_lock(&catalog->ddl_mu);
-        Status st = table_create_locked(catalog, &s, arena, ret_result, ret_position);
+        Status st = table_create_locked(catalog, &s, options, arena, ret_result, ret_position);
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+static Status no_db_given(const TableConfig *config)
+{
+        if (!config->uuids)
+                return no_db(config->db);
+        return status_new(ERR_OP_FAILED,
+                          "The change you're trying to make to `rethinkdb.table_config` has the wrong format. There is "
+                          "no database with UUID `%.*s`.",
+                          (int)config->db.size, (const char *)config->db.data);
+}
+
+static Status table_insert_locked(TableCatalog *catalog, const TableConfig *config, Arena *arena, Value *ret_row,
+                                  uint64_t *ret_position)
+{
+        Value result;
+        Database *database = find_db(catalog, config->db, config->uuids);
+        if (!database)
+                return no_db_given(config);
+        TableSettings s = {.db = BYTES_STR(database->name),
+                           .name = config->name,
+                           .id = config->id,
+                           .primary_key = config->primary_key,
+                           .engine = config->engine ? config->engine : catalog->engine,
+                           .shard_count = config->shard_count,
+                           .hard = config->hard,
+                           .ack_single = config->ack_single};
+        TRY(table_create_locked(catalog, &s, value_none(), arena, &result, ret_position));
+        TableRef *table = names_table(catalog, s.db, s.name);
+        Answer answer = {.table = table, .row_only = true, .uuids = config->uuids};
+        return build_guarded(arena, build_answer, &answer, ret_row);
+}
+
+Status ddl_table_insert(TableCatalog *catalog, const TableConfig *config, Arena *arena, Value *ret_row,
+                        uint64_t *ret_position)
+{
+        assert(config->id.size == UUID_TEXT_BYTES);
+        mutex_lock(&catalog->ddl_mu);
+        Status st = table_insert_locked(catalog, config, arena, ret_row, ret_position);
         mutex_unlock(&catalog->ddl_mu);
         return st;
 }
@@ -583,7 +675,7 @@ static Status table_drop_locked(TableCatalog *catalog, Bytes db, Bytes name, Are
                                   (const char *)db.data, (int)name.size, (const char *)name.data);
         Answer answer = {.counted = "tables_dropped", .table = table};
         TRY(build_guarded(arena, build_answer, &answer, ret_result));
-        TRY(begin(catalog, &commit));
+        TRY(ddl_begin(catalog, &commit));
         TableList one = {.items = &table, .count = 1};
         Status st = drop_tables(catalog, commit, &one);
         if (st) {
@@ -611,130 +703,7 @@ Status ddl_table_drop(void *ctx, Bytes db, Bytes name, Arena *arena, Value *ret_
 
 /* --- changing a table's settings: a write to its row of table_config --- */
 
-#define WRONG_FORMAT "The change you're trying to make to `rethinkdb.table_config` has the wrong format. "
-
-static Status wrong_choice(Arena *arena, const char *field, const char *choices, Value got)
-{
-        Bytes text = json_pretty_text(got, arena);
-        return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `%s`: Expected %s, got: %.*s", field, choices, (int)text.size,
-                          (const char *)text.data);
-}
-
-static Status expected_field(const char *field)
-{
-        return status_new(ERR_OP_FAILED, WRONG_FORMAT "Expected a field named `%s`.", field);
-}
-
-static bool names_this_server(TableCatalog *catalog, Value v, bool uuids)
-{
-        return value_bytes_are(v, uuids ? catalog->host->server_id : catalog->host->server_name);
-}
-
-/* There is one server, so a shard can only be on it. */
-static Status check_shard(TableCatalog *catalog, Value shard, bool uuids)
-{
-        if (!value_is(shard, V_OBJECT))
-                return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: Expected an object.");
-        Value replicas = value_get_str(shard, "replicas"), nonvoting = value_get_str(shard, "nonvoting_replicas");
-        Value primary = value_get_str(shard, "primary_replica");
-        if (!value_is(replicas, V_ARRAY) || value_count(replicas) == 0)
-                return status_new(ERR_OP_FAILED,
-                                  WRONG_FORMAT "In `shards`: You must specify at least one replica for each shard.");
-        for (size_t i = 0; i <= value_count(replicas); i++) {
-                Value server = i < value_count(replicas) ? value_at(replicas, i) : primary;
-                if (!value_is(server, V_STRING))
-                        return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: Expected a server name.");
-                if (!names_this_server(catalog, server, uuids)) {
-                        Bytes name = value_bytes(server);
-                        return status_new(ERR_OP_FAILED,
-                                          WRONG_FORMAT "In `shards`: Server `%.*s` does not exist or is not connected.",
-                                          (int)name.size, (const char *)name.data);
-                }
-        }
-        if (value_count(replicas) > 1)
-                return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: Server `%s` is listed more than once.",
-                                  catalog->host->server_name);
-        if (value_is(nonvoting, V_ARRAY) && value_count(nonvoting) > 0)
-                return status_new(ERR_OP_FAILED,
-                                  WRONG_FORMAT
-                                  "In `shards`: The primary replica (`%s`) must not be a nonvoting replica.",
-                                  catalog->host->server_name);
-        return ST_OK;
-}
-
-static const char *const config_fields[] = {"db",          "durability", "id",         "indexes",   "name",
-                                            "primary_key", "shards",     "write_acks", "write_hook"};
-
-static Status check_config_row(TableCatalog *catalog, Value old_row, Value row, bool uuids, Arena *arena,
-                               TableSettings *s)
-{
-        for (size_t i = 0; i < ELEMENTS(config_fields); i++)
-                if (value_is(value_get_str(row, config_fields[i]), V_NONE) &&
-                    strcmp(config_fields[i], "write_hook") != 0)
-                        return expected_field(config_fields[i]);
-        for (size_t i = 0; i < value_count(row); i++) {
-                Bytes key;
-                bool known = false;
-                Value field = value_field_at(row, i, &key);
-                if (bytes_equal(key, BYTES_STR("storage"))) {
-                        if (!value_equal(field, value_get_str(old_row, "storage")))
-                                return status_new(ERR_OP_FAILED,
-                                                  "It's illegal to change a table's storage: create a table with the "
-                                                  "storage you want and insert the documents of this one.");
-                        continue;
-                }
-                for (size_t k = 0; k < ELEMENTS(config_fields); k++)
-                        known |= bytes_equal(key, BYTES_STR(config_fields[k]));
-                if (!known)
-                        return status_new(ERR_OP_FAILED, WRONG_FORMAT "Unexpected key(s): `%.*s`.", (int)key.size,
-                                          (const char *)key.data);
-        }
-        Value name = value_get_str(row, "name"), db = value_get_str(row, "db"), shards = value_get_str(row, "shards");
-        Value durability = value_get_str(row, "durability"), acks = value_get_str(row, "write_acks");
-        if (!value_is(name, V_STRING) || !source_name_valid(value_bytes(name)))
-                return wrong_choice(arena, "name", "a table name", name);
-        if (!value_is(db, V_STRING))
-                return wrong_choice(arena, "db", "a database", db);
-        if (!value_equal(value_get_str(row, "indexes"), value_get_str(old_row, "indexes")))
-                return status_new(ERR_OP_FAILED, WRONG_FORMAT "The `indexes` field is read-only and can't be used to "
-                                                              "create or drop indexes.");
-        if (!value_bytes_are(durability, "hard") && !value_bytes_are(durability, "soft"))
-                return wrong_choice(arena, "durability", "\"soft\" or \"hard\"", durability);
-        if (!value_bytes_are(acks, "single") && !value_bytes_are(acks, "majority"))
-                return wrong_choice(arena, "write_acks", "\"single\" or \"majority\"", acks);
-        if (!value_is(shards, V_ARRAY) || value_count(shards) == 0)
-                return status_new(ERR_OP_FAILED, WRONG_FORMAT "In `shards`: You must specify at least one shard.");
-        if (value_count(shards) > MAX_SHARDS)
-                return status_new(ERR_OP_FAILED, "Maximum number of shards is %d.", MAX_SHARDS);
-        for (size_t i = 0; i < value_count(shards); i++)
-                TRY(check_shard(catalog, value_at(shards, i), uuids));
-        if (!value_equal(value_get_str(row, "primary_key"), value_get_str(old_row, "primary_key")))
-                return status_new(ERR_OP_FAILED, "It's illegal to change a table's primary key");
-        Value hook = value_get_str(row, "write_hook");
-        if (!value_is(hook, V_NULL) && !value_is(hook, V_NONE))
-                return status_new(ERR_OP_FAILED, "Write hooks are not implemented.");
-        s->db = value_bytes(db); /* a name or, with `uuids`, an id */
-        s->name = value_bytes(name);
-        s->hard = value_bytes_are(durability, "hard");
-        s->ack_single = value_bytes_are(acks, "single");
-        s->shard_count = (unsigned)value_count(shards);
-        return ST_OK;
-}
-
-static Database *find_db(TableCatalog *catalog, Bytes name_or_id, bool uuids)
-{
-        if (!uuids)
-                return names_db(catalog, name_or_id);
-        size_t cursor = 0;
-        Bytes name;
-        void *value;
-        while (map_next(catalog->databases, &cursor, &name, &value))
-                if (bytes_equal(BYTES(((Database *)value)->id, UUID_TEXT_BYTES), name_or_id))
-                        return value;
-        return NULL;
-}
-
-static TableRef *find_by_id(TableCatalog *catalog, Bytes id)
+TableRef *ddl_find_table(TableCatalog *catalog, Bytes id)
 {
         size_t cursor = 0;
         Bytes name;
@@ -745,16 +714,16 @@ static TableRef *find_by_id(TableCatalog *catalog, Bytes id)
         return NULL;
 }
 
-static Status configure_locked(TableCatalog *catalog, Bytes id, TableSettings *s, bool uuids, uint64_t *ret_position)
+static Status configure_locked(TableCatalog *catalog, const TableConfig *s, uint64_t *ret_position)
 {
         Commit *commit = NULL;
         TableRef *table = NULL;
-        TableRef *old = find_by_id(catalog, id);
+        TableRef *old = ddl_find_table(catalog, s->id);
         if (!old)
                 return status_new(ERR_OP_FAILED, "The table was dropped.");
-        Database *database = find_db(catalog, s->db, uuids);
+        Database *database = find_db(catalog, s->db, s->uuids);
         if (!database)
-                return no_db(s->db);
+                return no_db_given(s);
         TableSettings to = table_settings(old);
         to.database = database;
         to.db = BYTES_STR(database->name);
@@ -773,9 +742,9 @@ static Status configure_locked(TableCatalog *catalog, Bytes id, TableSettings *s
         if (!store)
                 return status_new(ERR_OP_FAILED, "The table was dropped.");
         TRY(table_ref_new(catalog, &to, store, &table));
-        Status st = begin(catalog, &commit);
+        Status st = ddl_begin(catalog, &commit);
         if (!st) {
-                st = put_table(catalog, commit, &to);
+                st = ddl_put_table(catalog, commit, &to);
                 if (st)
                         commit_abort(commit);
         }
@@ -783,16 +752,45 @@ static Status configure_locked(TableCatalog *catalog, Bytes id, TableSettings *s
                 catalog_table_unref(table);
                 return st;
         }
-        return publish_table(catalog, commit, table, old, ret_position);
+        return ddl_publish_table(catalog, commit, table, old, ret_position);
 }
 
-Status ddl_table_configure(TableCatalog *catalog, Value old_row, Value new_row, Arena *arena, bool uuids,
-                           uint64_t *ret_position)
+Status ddl_table_configure(TableCatalog *catalog, const TableConfig *config, uint64_t *ret_position)
 {
-        TableSettings s = {0};
-        TRY(check_config_row(catalog, old_row, new_row, uuids, arena, &s));
         mutex_lock(&catalog->ddl_mu);
-        Status st = configure_locked(catalog, value_bytes(value_get_str(old_row, "id")), &s, uuids, ret_position);
+        Status st = configure_locked(catalog, config, ret_position);
         mutex_unlock(&catalog->ddl_mu);
         return st;
+}
+
+Status ddl_table_drop_id(TableCatalog *catalog, Bytes id, Arena *arena, uint64_t *ret_position)
+{
+        Value ignored;
+        Status st = ST_OK;
+        mutex_lock(&catalog->ddl_mu);
+        TableRef *table = ddl_find_table(catalog, id);
+        if (table) {
+                catalog_table_ref(table); /* its names are read while it goes */
+                st = table_drop_locked(catalog, table->info.db, table->info.name, arena, &ignored, ret_position);
+                catalog_table_unref(table);
+        }
+        mutex_unlock(&catalog->ddl_mu);
+        return st;
+}
+
+/* --- settings --- */
+
+Status ddl_put_settings(TableCatalog *catalog, char kind, Value doc, uint64_t *ret_position)
+{
+        Commit *commit;
+        uint64_t position;
+        TRY(ddl_begin(catalog, &commit));
+        Status st = ddl_put_document(catalog, commit, BYTES(&kind, 1), doc);
+        if (st) {
+                commit_abort(commit);
+                return st;
+        }
+        TRY(commit_finish(commit, &position));
+        raise_position(ret_position, position);
+        return ST_OK;
 }

@@ -1,5 +1,6 @@
 /* read.c - views and scans: a pinned snapshot of an ordinary table, or the rows of a system table made when the view
  * opens. */
+#include "table/index_int.h"
 #include "table/table_int.h"
 
 #include "value/key.h"
@@ -7,6 +8,7 @@
 struct TableView {
         TableRef *table;    /* counted */
         Snapshot *snapshot; /* ordinary tables */
+        Schema *schema;     /* the indexes that the snapshot has; counted unless it is the TableRef's */
         /* system tables: all rows */
         Arena arena;
         SystemRow *rows;
@@ -17,8 +19,10 @@ struct TableView {
 struct TableScan {
         TableView *view;
         Cursor *cursor;   /* ordinary tables */
+        IndexScan *index; /* a scan of an index; then nothing else of these is in use */
         size_t low, high; /* system tables: rows [low, high) are left */
         bool descending;
+        uint64_t read_count; /* rows given, for `stats` */
 };
 
 Status table_error(const TableRef *table, Status st)
@@ -44,8 +48,34 @@ static void view_close(TableView *view)
         store_unpin(view->snapshot);
         if (!view->snapshot)
                 arena_done(&view->arena);
+        if (view->schema && view->schema != view->table->schema)
+                schema_unref(view->schema);
         catalog_table_unref(view->table);
         mem_free(view);
+}
+
+/* The indexes may change at any moment; the same version before and after the pin says which the snapshot has. */
+static Status table_view(TableView *view)
+{
+        TableRef *table = view->table;
+        for (;;) {
+                uint64_t version = atomic_load(&table->state->version);
+                view->schema = table->schema;
+                if (unlikely(view->schema->version != version)) {
+                        view->schema = table_state_schema(table->state);
+                        if (view->schema == table->schema) /* a change ended meanwhile; it is borrowed after all */
+                                schema_unref(view->schema);
+                }
+                Status st = store_pin(table->store, &view->snapshot);
+                if (st)
+                        return table_error(table, st);
+                if (likely(atomic_load(&table->state->version) == view->schema->version))
+                        return ST_OK;
+                store_unpin(take(view->snapshot));
+                if (view->schema != table->schema)
+                        schema_unref(view->schema);
+                view->schema = NULL;
+        }
 }
 
 static Status view_open(TableRef *table, TableView **ret_view)
@@ -54,7 +84,7 @@ static Status view_open(TableRef *table, TableView **ret_view)
         if (!view)
                 return status_nomem();
         *view = (TableView){.table = catalog_table_ref(table)};
-        Status st = table->store ? table_error(table, store_pin(table->store, &view->snapshot)) : system_view(view);
+        Status st = table->store ? table_view(view) : system_view(view);
         if (st) {
                 view_close(view);
                 return st;
@@ -90,6 +120,7 @@ static Status view_get(TableView *view, Value key, Arena *hold, Value *ret_row)
         if (view->snapshot) {
                 TRY(snapshot_get(view->snapshot, key_bytes, hold, &bytes, &found));
                 *ret_row = found ? value_decode(bytes.data) : value_null();
+                table_count_reads(view->table, found);
                 return ST_OK;
         }
         size_t i = lower_row(view, key_bytes);
@@ -229,11 +260,15 @@ static Status scan_open(TableView *view, const KeyBounds *bounds, bool descendin
 
 static Status scan_next(TableScan *scan, Arena *hold, Value *ret_row)
 {
-        if (scan->cursor) {
+        if (scan->index) {
+                TRY(index_scan_next(scan->index, hold, ret_row));
+                scan->read_count += !value_is(*ret_row, V_NONE);
+        } else if (scan->cursor) {
                 Bytes key, bytes;
                 bool found;
                 TRY(cursor_next(scan->cursor, hold, &key, &bytes, &found));
                 *ret_row = found ? value_decode(bytes.data) : value_none();
+                scan->read_count += found;
         } else if (scan->low == scan->high) {
                 *ret_row = value_none();
         } else {
@@ -244,6 +279,8 @@ static Status scan_next(TableScan *scan, Arena *hold, Value *ret_row)
 
 static Status scan_skip(TableScan *scan, uint64_t n, uint64_t *ret_skipped)
 {
+        if (scan->index)
+                return index_scan_skip(scan->index, n, ret_skipped);
         if (scan->cursor)
                 return cursor_skip(scan->cursor, n, ret_skipped);
         size_t step = (size_t)MIN(n, (uint64_t)(scan->high - scan->low));
@@ -259,12 +296,81 @@ static void scan_close(TableScan *scan)
 {
         if (scan) {
                 cursor_close(scan->cursor);
+                index_scan_free(scan->index);
+                table_count_reads(scan->view->table, scan->read_count);
                 mem_free(scan);
         }
 }
 
+/* --- indexes --- */
+
+static size_t index_list(TableRef *table, const IndexInfo **ret_indexes)
+{
+        *ret_indexes = table->schema ? table->schema->infos : NULL;
+        return table->schema ? table->schema->count : 0;
+}
+
+static Status open_index(TableView *view, Bytes index, const KeyBounds *bounds, bool descending, IndexScan **ret_scan)
+{
+        const TableInfo *info = &view->table->info;
+        if (view->snapshot)
+                return index_scan_new(view->table, view->snapshot, view->schema, index, bounds, descending, ret_scan);
+        return status_new(ERR_OP_FAILED, "Index `%.*s` was not found on table `%s.%s`.", (int)index.size,
+                          (const char *)index.data, (const char *)info->db.data, (const char *)info->name.data);
+}
+
+/* Takes over `index`. */
+static Status scan_of_index(TableView *view, IndexScan *index, TableScan **ret_scan)
+{
+        TableScan *scan = mem_alloc(sizeof *scan);
+        if (!scan) {
+                index_scan_free(index);
+                return status_nomem();
+        }
+        *scan = (TableScan){.view = view, .index = index};
+        *ret_scan = scan;
+        return ST_OK;
+}
+
+static Status index_scan_open(TableView *view, Bytes index, const KeyBounds *bounds, bool descending,
+                              TableScan **ret_scan)
+{
+        IndexScan *scan;
+        TRY(open_index(view, index, bounds, descending, &scan));
+        return scan_of_index(view, scan, ret_scan);
+}
+
+static Status scan_index_value(TableScan *scan, Arena *hold, Value *ret_value)
+{
+        return index_scan_value(scan->index, hold, ret_value);
+}
+
+static Status index_count(TableView *view, Bytes index, const KeyBounds *bounds, uint64_t *ret_count)
+{
+        IndexScan *scan;
+        TRY(open_index(view, index, bounds, false, &scan));
+        Status st = index_scan_count(scan, ret_count);
+        index_scan_free(scan);
+        return st;
+}
+
+static Status geo_scan_open(TableView *view, Bytes index, const GeoRange *ranges, size_t count, TableScan **ret_scan)
+{
+        IndexScan *scan;
+        if (view->snapshot)
+                TRY(index_scan_new_geo(view->table, view->snapshot, view->schema, index, ranges, count, &scan));
+        else
+                TRY(open_index(view, index, NULL, false, &scan));
+        return scan_of_index(view, scan, ret_scan);
+}
+
 void read_fill(TableSource *source)
 {
+        source->index_list = index_list;
+        source->index_scan_open = index_scan_open;
+        source->scan_index_value = scan_index_value;
+        source->index_count = index_count;
+        source->geo_scan_open = geo_scan_open;
         source->view_open = view_open;
         source->view_close = view_close;
         source->view_version = view_version;

@@ -24,8 +24,28 @@ static inline void table_source_closep(TableCatalog **catalog)
 /* Lives as long as the catalog. */
 const TableSource *table_source(const TableCatalog *catalog);
 
+/* --- users: who may log in. What they may do is the TableSource's permit. --- */
+#define USER_ITERATIONS     4096     /* as RethinkDB: what a password costs to guess */
+#define USER_ITERATIONS_MAX 10000000 /* what a client of ours accepts */
+/* What is kept of the user's password; *ret_found false if there is no such user. */
+MUST_USE Status table_user_find(TableCatalog *catalog, Bytes name, ScramCredential *ret_credential, bool *ret_found);
+bool table_user_has_password(TableCatalog *catalog, Bytes name);
+/* Gives `admin` its first password and makes that durable; nothing happens if it has one (*ret_set false). */
+MUST_USE Status table_admin_initial_password(TableCatalog *catalog, Bytes password, bool *ret_set);
+/* Is a document of the catalog under a key `u...` one of a user? For verify.c. */
+bool table_user_document_valid(Bytes key, Value doc);
+
 /* Databases, and tables in all of them, the system's own not counted. */
 void table_source_counts(TableCatalog *catalog, size_t *ret_db_count, size_t *ret_table_count);
+/* Calls `each` for every index that is being built or waits for it. */
+typedef struct BuildInfo {
+        const TableInfo *table;
+        Bytes index;
+        double progress; /* 0 .. 1 */
+        int64_t started_us;
+} BuildInfo;
+MUST_USE Status table_source_each_build(TableCatalog *catalog, Status (*each)(void *ctx, const BuildInfo *info),
+                                        void *ctx);
 /* Calls `each` for every ordinary table, in order of name, with its store table; ends at the first error. */
 MUST_USE Status table_source_each(TableCatalog *catalog,
                                   Status (*each)(void *ctx, const TableInfo *info, const char *engine,

@@ -131,10 +131,6 @@ static void test_refusals(void **state)
         refused(w.source->table_list(w.catalog, BYTES_STR("none"), &w.arena, &v), ERR_OP_FAILED,
                 "Database `none` does not exist.");
         refused(w.source->db_check(w.catalog, BYTES_STR("none")), ERR_OP_FAILED, "Database `none` does not exist.");
-        table = find(&w, "rethinkdb", "jobs");
-        TableView *view;
-        refused(w.source->view_open(table, &view), ERR_OP_FAILED, "Table `rethinkdb.jobs` is not implemented yet.");
-        w.source->table_unref(table);
         world_done(&w);
 }
 
@@ -299,7 +295,7 @@ static void test_configure(void **state)
         check_refused_row(
                 configure(&w, "table_config", id, "more", value_str("x")),
                 "The change you're trying to make to `rethinkdb.table_config` has the wrong format. Unexpected key(s): "
-                "`more`.");
+                "more");
         check_refused_row(configure(&w, "table_config", id, "name", value_str("u")),
                           "Can't rename table `a.t` to `a.u` because table `a.u` already exists.");
         assert_int_equal(configure(&w, "table_config", id, "name", value_str("t2")).effect, ROW_REPLACED);
@@ -316,7 +312,7 @@ static void test_configure(void **state)
         w.source->table_unref(before);
 
         check_refused_row(configure(&w, "db_config", id_of(&w, "a", NULL), "name", value_str("test")),
-                          "Database `test` already exists.");
+                          "Cannot rename database `a` to `test` because database `test` already exists.");
         assert_int_equal(configure(&w, "db_config", id_of(&w, "a", NULL), "name", value_str("b")).effect, ROW_REPLACED);
         assert_string_equal(dbs(&w), "[\"b\",\"rethinkdb\",\"test\"]");
         w.source->table_unref(find(&w, "b", "u"));
@@ -404,7 +400,7 @@ static void test_system_rows(void **state)
         TableRef *stats = find(&w, "rethinkdb", "stats");
         assert_int_equal(count(&w, stats), 4); /* cluster, server, the table, the table on the server */
         row = get(&w, stats, json(&w, "[\"cluster\"]"));
-        assert_string_equal(text_of_value(&w, row), "{\"id\":[\"cluster\"]}");
+        assert_true(value_is(value_get_str(row, "query_engine"), V_OBJECT));
         w.source->table_unref(stats);
 
         TableRef *scratch = find(&w, "rethinkdb", "_debug_scratch");

@@ -16,7 +16,7 @@
 
 #define CATALOG_TABLE_ID 1  /* the store's table that holds the catalog */
 #define FIRST_TABLE_ID   16 /* ids below are ours */
-#define CATALOG_FORMAT   1
+#define CATALOG_FORMAT   2
 #define DEFAULT_ENGINE   "btree"
 #define NAMES_SLOTS      16
 #define MAX_SHARDS       32
@@ -30,16 +30,12 @@ typedef struct Database {
         char *name;
 } Database;
 
-typedef enum SystemTableKind {
-        SYSTEM_NONE, /* an ordinary table */
-        SYSTEM_DB_CONFIG,
-        SYSTEM_TABLE_CONFIG,
-        SYSTEM_TABLE_STATUS,
-        SYSTEM_SERVER_CONFIG,
-        SYSTEM_STATS,
-        SYSTEM_SCRATCH,
-        SYSTEM_NOT_YET, /* known by name only */
-} SystemTableKind;
+typedef struct SystemTable SystemTable; /* system_int.h: one table of database `rethinkdb` */
+typedef struct ServerConfig ServerConfig;
+typedef struct Schema Schema;           /* index_int.h: indexes and write hook of a table at a moment; counted */
+typedef struct TableState TableState;   /* the same: of a table, now; counted */
+typedef struct Builder Builder;         /* index_build.c */
+typedef struct TableCounts TableCounts; /* rows read and written, for `stats`; counted */
 
 struct TableRef {
         atomic_uint refs;
@@ -51,10 +47,13 @@ struct TableRef {
         uint64_t store_id;
         const char *engine; /* static; ordinary tables */
         unsigned shard_count;
-        bool ack_single; /* write_acks: "single" */
-        SystemTableKind system;
-        bool uuids;           /* a system table whose rows name things by uuid */
-        TableRef *with_uuids; /* the other one; owned by the catalog */
+        bool ack_single;           /* write_acks: "single" */
+        TableState *state;         /* shared by all TableRefs of the same store table; ordinary tables */
+        Schema *schema;            /* as of this TableRef */
+        TableCounts *counts;       /* shared by all TableRefs of the same store table; ordinary tables */
+        const SystemTable *system; /* NULL: an ordinary table */
+        bool uuids;                /* a system table whose rows name things by uuid */
+        TableRef *with_uuids;      /* the other one; owned by the catalog */
 };
 
 /* One lock per group of threads: finding a table touches only one's own cache line. */
@@ -75,12 +74,15 @@ struct TableCatalog {
         StoreTable *documents; /* table 1 */
         const char *engine;    /* static; of new tables that do not say */
 
-        Mutex ddl_mu;           /* order: before every store lock and before the slots */
-        uint64_t next_store_id; /* GUARDED_BY(ddl_mu) */
+        Mutex ddl_mu;                       /* order: before every store lock and before the slots */
+        uint64_t next_store_id;             /* GUARDED_BY(ddl_mu) */
+        atomic_uint_fast64_t schema_serial; /* versions of schemas given out */
+        Builder *builder;
 
         NamesSlot slots[NAMES_SLOTS];
         Map *tables;    /* "db.table" -> TableRef; names have no dots */
         Map *databases; /* name -> Database */
+        Map *users;     /* name -> User (users.h) */
 
         TableRef *system[16];
         size_t system_count;
@@ -88,9 +90,20 @@ struct TableCatalog {
         ScratchRow *scratch; /* sorted by key; GUARDED_BY(scratch_mu) */
         size_t scratch_count, scratch_capacity;
         uint64_t scratch_version;
+
+        _Atomic(ServerConfig *) server; /* its row of server_config; changed under ddl_mu, old ones stay: see there */
+        atomic_int heartbeat_timeout_s; /* cluster_config; changed under ddl_mu */
+        Mutex stats_mu;                 /* before the slots: samples of all counts, for figures per second */
+        struct {
+                int64_t at_ns;
+                uint64_t queries;
+        } query_samples[2]; /* GUARDED_BY(stats_mu) */
 };
 
 /* --- catalog.c --- */
+/* table_source_open; `by_hand`: indexes are built by build_step alone (tests). */
+Status catalog_open(Store *store, const HostOps *host, const char *engine, bool by_hand,
+                    TableCatalog **ret_catalog) MUST_USE;
 Status catalog_load(TableCatalog *catalog) MUST_USE;
 void catalog_forget(TableCatalog *catalog);
 Status catalog_table_find(void *ctx, Bytes db, Bytes table, TableRef **ret_table) MUST_USE;
@@ -118,6 +131,9 @@ typedef struct TableSettings {
         const char *engine; /* static */
         unsigned shard_count;
         bool hard, ack_single;
+        TableState *state;   /* of the table's other TableRefs; NULL: a new one */
+        Schema *schema;      /* NULL: without indexes */
+        TableCounts *counts; /* NULL: new ones */
 } TableSettings;
 Status table_ref_new(TableCatalog *catalog, const TableSettings *settings, StoreTable *store,
                      TableRef **ret_table) MUST_USE;
@@ -137,15 +153,41 @@ Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *a
                         uint64_t *ret_position) MUST_USE;
 Status ddl_table_drop(void *ctx, Bytes db, Bytes name, Arena *arena, Value *ret_result,
                       uint64_t *ret_position) MUST_USE;
-/* Gives the table `id` the settings that `row` (a table_config row, checked here) says. */
-Status ddl_table_configure(TableCatalog *catalog, Value old_row, Value new_row, Arena *arena, bool uuids,
-                           uint64_t *ret_position) MUST_USE;
+/* What a row of table_config asks for. */
+typedef struct TableConfig {
+        Bytes id; /* of a new table: the id it gets */
+        Bytes db; /* a name or, with `uuids`, an id */
+        Bytes name, primary_key;
+        const char *engine; /* static; NULL: as it is, or the default's */
+        unsigned shard_count;
+        bool hard, ack_single, uuids;
+} TableConfig;
+/* Gives the table `config->id` those settings. */
+Status ddl_table_configure(TableCatalog *catalog, const TableConfig *config, uint64_t *ret_position) MUST_USE;
+/* Creates it; *ret_row is its row of table_config. */
+Status ddl_table_insert(TableCatalog *catalog, const TableConfig *config, Arena *arena, Value *ret_row,
+                        uint64_t *ret_position) MUST_USE;
+Status ddl_table_drop_id(TableCatalog *catalog, Bytes id, Arena *arena, uint64_t *ret_position) MUST_USE;
+Status ddl_db_insert(TableCatalog *catalog, Bytes id, Bytes name, Arena *arena, uint64_t *ret_position) MUST_USE;
+Status ddl_db_drop_id(TableCatalog *catalog, Bytes id, Arena *arena, uint64_t *ret_position) MUST_USE;
+/* Settings of the server ('s') or the cluster ('c'): one document each. The caller holds ddl_mu. */
+Status ddl_put_settings(TableCatalog *catalog, char kind, Value doc, uint64_t *ret_position) MUST_USE;
 
+/* The shape of every change, under ddl_mu: a commit that holds the catalog's documents, and a document put into it. */
+Status ddl_begin(TableCatalog *catalog, Commit **ret_commit) MUST_USE;
+Status ddl_put_document(TableCatalog *catalog, Commit *commit, Bytes key, Value doc) MUST_USE;
+/* A table's document. */
+Status ddl_put_table(TableCatalog *catalog, Commit *commit, const TableSettings *settings) MUST_USE;
+/* Enters `table` (its reference goes to the map), finishes the commit and takes `old` (NULL: none) out, or undoes all
+ * of it. */
+Status ddl_publish_table(TableCatalog *catalog, Commit *commit, TableRef *table, TableRef *old,
+                         uint64_t *ret_position) MUST_USE;
+TableRef *ddl_find_table(TableCatalog *catalog, Bytes id); /* under ddl_mu; no reference taken */
 /* Runs build(ctx, arena) so that exhaustion of `arena` is an error here instead of a jump past the locks and references
  * that the caller holds. */
 Status build_guarded(Arena *arena, Value (*build)(void *ctx, Arena *arena), void *ctx, Value *ret_value) MUST_USE;
 
-/* --- system.c: rows of the system tables --- */
+/* --- system.c and system_*.c: the tables of database `rethinkdb` (system_int.h is what they share) --- */
 Value system_db_config_row(Arena *arena, Bytes id, Bytes name);
 Value system_table_config_row(const TableRef *table, bool uuids, Arena *arena);
 Value system_table_status_row(const TableRef *table, bool uuids, Arena *arena);
@@ -153,6 +195,8 @@ Status system_config(void *ctx, Bytes db, Bytes table, Arena *arena, Value *ret_
 Status system_status(void *ctx, Bytes db, Bytes table, Arena *arena, Value *ret_status) MUST_USE;
 Status system_init(TableCatalog *catalog) MUST_USE;
 void system_done(TableCatalog *catalog);
+/* A settings document of ddl_put_settings, at start. */
+Status system_load_settings(TableCatalog *catalog, char kind, Value doc) MUST_USE;
 TableRef *system_find(TableCatalog *catalog, Bytes name); /* a new reference, or NULL */
 Value system_table_names(TableCatalog *catalog, Arena *arena);
 TableRef *system_with_uuids(TableRef *table);
@@ -165,6 +209,49 @@ Status system_rows(TableRef *table, Arena *arena, SystemRow **ret_rows, size_t *
                    uint64_t *ret_version) MUST_USE;
 Status system_write(TableRef *table, const Value *keys, size_t count, RowChange change, void *change_ctx,
                     const WriteOptions *options, Arena *arena, RowOutcome *outcomes, uint64_t *ret_position) MUST_USE;
+const char *server_name(const TableCatalog *catalog); /* lives as long as the catalog */
+bool server_has_tag(const TableCatalog *catalog, Bytes tag);
+
+/* --- system_stats.c: counting, for `stats` --- */
+#define COUNT_SLOTS 8
+struct TableCounts {
+        atomic_uint refs;
+        struct {
+                int64_t at_ns;
+                uint64_t read, written;
+        } samples[2]; /* the last two looks at least a second apart; under the catalog's stats_mu */
+        struct {
+                atomic_uint_fast64_t read, written;
+                char padding[64 - 2 * sizeof(atomic_uint_fast64_t)];
+        } slots[COUNT_SLOTS]; /* by thread, so that threads seldom share a cache line */
+};
+Status counts_new(TableCatalog *catalog, TableCounts **ret_counts) MUST_USE;
+TableCounts *counts_ref(TableCounts *counts);
+void counts_unref(TableCounts *counts);
+extern _Thread_local unsigned counts_slot; /* 0: none yet */
+unsigned counts_take_slot(void);
+static inline unsigned counts_my_slot(void)
+{
+        return likely(counts_slot != 0) ? counts_slot - 1 : counts_take_slot();
+}
+/* Rows that a query got, or changed. A few nanoseconds; nothing for system tables. */
+static inline void table_count_reads(const TableRef *table, uint64_t rows)
+{
+        if (table->counts)
+                atomic_fetch_add_explicit(&table->counts->slots[counts_my_slot()].read, rows, memory_order_relaxed);
+}
+static inline void table_count_writes(const TableRef *table, uint64_t rows)
+{
+        if (table->counts)
+                atomic_fetch_add_explicit(&table->counts->slots[counts_my_slot()].written, rows, memory_order_relaxed);
+}
+
+/* --- placement.c: shards and replicas, on one server --- */
+/* Checks the placement in `options` (source.h, reconfigure) with RethinkDB's messages. */
+Status placement_check(TableCatalog *catalog, Value options, unsigned *ret_shards) MUST_USE;
+Status placement_reconfigure(void *ctx, Bytes db, Bytes table, Value options, Arena *arena, Value *ret_result,
+                             uint64_t *ret_position) MUST_USE;
+Status placement_rebalance(void *ctx, Bytes db, Bytes table, Arena *arena, Value *ret_result) MUST_USE;
 
 /* --- read.c --- */
 void read_fill(TableSource *source);

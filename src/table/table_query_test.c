@@ -546,6 +546,29 @@ static void test_reconfigure(void **state)
         stop(&s);
 }
 
+/* The hook runs unless it is told not to; every term that writes takes the option. */
+static void test_ignore_hook(void **state)
+{
+        Session s;
+        start(&s);
+        make(&s);
+        run(&s, "[189,[" T ",[69,[[2,[1,2,3]],[65,[[17,[[10,[3]],null]],[10,[3]],[35,[[10,[3]],{\"h\":1}]]]]]]]]");
+        answers("[56,[" T ",{\"id\":1}]]", "{" STATS(0, 0, 1, 0, 0, 0));
+        answers("[56,[" T ",{\"id\":2}],{\"ignore_write_hook\":true}]", "{" STATS(0, 0, 1, 0, 0, 0));
+        answers("[56,[" T ",{\"id\":3}],{\"ignore_write_hook\":false}]", "{" STATS(0, 0, 1, 0, 0, 0));
+        answers("[34,[[16,[" T ",1]],\"id\"]]", "{\"h\":1}");
+        answers("[34,[[16,[" T ",2]],\"id\"]]", "{}");
+        answers("[34,[[16,[" T ",3]],\"id\"]]", "{\"h\":1}");
+        answers("[53,[[16,[" T ",2]],{\"a\":1}],{\"ignore_write_hook\":true}]", "{" STATS(0, 0, 0, 1, 0, 0));
+        answers("[55,[[16,[" T ",1]],{\"id\":1}],{\"ignore_write_hook\":true}]", "{" STATS(0, 0, 0, 1, 0, 0));
+        answers("[34,[[16,[" T ",1]],\"id\"]]", "{}");
+        answers("[34,[[16,[" T ",2]],\"id\"]]", "{\"a\":1}");
+        answers("[53,[" T ",{\"b\":1}]]", "{" STATS(0, 0, 0, 3, 0, 0));
+        answers("[34,[[16,[" T ",2]],\"id\"]]", "{\"a\":1,\"b\":1,\"h\":1}");
+        answers("[54,[" T "],{\"ignore_write_hook\":true}]", "{" STATS(3, 0, 0, 0, 0, 0));
+        stop(&s);
+}
+
 static void test_info(void **state)
 {
         Session s;
@@ -563,8 +586,14 @@ static void test_info(void **state)
         answers("[79,[1]]", "{\"type\":\"NUMBER\",\"value\":\"1\"}");
         answers("[79,[\"a\"]]", "{\"type\":\"STRING\",\"value\":\"\\\"a\\\"\"}");
         answers("[79,[null]]", "{\"type\":\"NULL\"}");
-        answers("[79,[[69,[[2,[1,7]],1]]]]", "{\"source_code\":\"function (captures = [(no implicit)]) (args = [1, 7]) "
-                                             "...\",\"type\":\"FUNCTION\"}");
+        answers("[64,[[69,[[2,[3]],[79,[[69,[[2,[1]],[24,[[10,[1]],[10,[3]]]]]]]]]],5]]",
+                "{\"source_code\":\"function (captures = [implicit: (not stored), 3: 5]) (args = [var1]) "
+                "r.add(var1, var3)\",\"type\":\"FUNCTION\"}");
+        answers("[64,[[69,[[2,[3]],[79,[[69,[[2,[]],[24,[1,[13,[]]]]]]]]]],5]]",
+                "{\"source_code\":\"function (captures = [implicit: 5]) (args = []) r.add(1, r.row)\",\"type\":"
+                "\"FUNCTION\"}");
+        answers("[79,[[69,[[2,[1,7]],1]]]]", "{\"source_code\":\"function (captures = [(no implicit)]) (args = "
+                                             "[var1, var7]) r.expr(1)\",\"type\":\"FUNCTION\"}");
         stop(&s);
 }
 
@@ -576,8 +605,6 @@ static void test_system_tables(void **state)
         answers("[17,[[45,[[39,[[15,[[14,[\"rethinkdb\"]],\"table_config\"]],{\"name\":\"t\"}]],0]],[174,[" T "]]]]",
                 "true");
         answers("[170,[[45,[[15,[[14,[\"rethinkdb\"]],\"server_config\"]],0]],\"name\"]]", "\"here\"");
-        answers("[15,[[14,[\"rethinkdb\"]],\"users\"]]",
-                "OP_FAILED Table `rethinkdb.users` is not implemented yet. at []");
         answers("[56,[[15,[[14,[\"rethinkdb\"]],\"_debug_scratch\"]],{\"id\":1}]]", "{" STATS(0, 0, 1, 0, 0, 0));
         answers("[15,[[14,[\"rethinkdb\"]],\"_debug_scratch\"]]", "{\"id\":1}");
         answers("[54,[[39,[[15,[[14,[\"rethinkdb\"]],\"table_config\"]],{\"name\":\"t\"}]]]]",
@@ -585,8 +612,8 @@ static void test_system_tables(void **state)
         answers("[62,[]]", "[]");
         answers("[56,[[15,[[14,[\"rethinkdb\"]],\"table_config\"]],{\"name\":\"x\",\"db\":\"test\",\"id\":\"x\"}]]",
                 "{\"deleted\":0,\"errors\":1,\"first_error\":\"There is no existing table with the given ID. To create "
-                "a table use "
-                "`table_create`.\",\"inserted\":0,\"replaced\":0,\"skipped\":0,\"unchanged\":0}");
+                "a new table by inserting into `rethinkdb.table_config`, you must let the database generate the "
+                "primary key automatically.\",\"inserted\":0,\"replaced\":0,\"skipped\":0,\"unchanged\":0}");
         stop(&s);
 }
 
@@ -610,6 +637,7 @@ int main(void)
                 cmocka_unit_test(test_databases),
                 cmocka_unit_test(test_tables),
                 cmocka_unit_test(test_reconfigure),
+                cmocka_unit_test(test_ignore_hook),
                 cmocka_unit_test(test_info),
                 cmocka_unit_test(test_system_tables),
         };

@@ -22,6 +22,7 @@ typedef struct World {
         const TableSource *source;
         Arena arena;
         bool background; /* the store's threads run */
+        bool by_hand;    /* indexes are built by build_step alone */
 } World;
 
 static inline int64_t test_now_us(void *ctx)
@@ -63,7 +64,7 @@ static inline Status world_try_open(World *w)
 {
         StoreOptions options = {.os = sim_os(w->sim), .path = "data", .background = w->background};
         TRY(store_open(&options, &w->store));
-        Status st = table_source_open(w->store, &w->host, NULL, &w->catalog);
+        Status st = catalog_open(w->store, &w->host, NULL, w->by_hand, &w->catalog);
         if (st) {
                 status_ignore(store_close(take(w->store)));
                 return st;

@@ -3,15 +3,15 @@
  * The catalog is kept as it becomes: the documents of the checkpoint, then the log's changes of them. A table that was
  * dropped stays known, so that rows of it which come before its end are judged by its primary key all the same.
  *
- * Secondary indexes (trees 1 and up of a table) will be compared with their rows here: table_verify_row would hash each
- * entry that a row should have, a sibling of it each entry that the index has, and table_verify_finish compare the two
- * sums. */
+ * Secondary indexes (trees 1 and up of a table) are compared with their rows as of the checkpoint (index_verify.c); the
+ * log, which says nothing of what was there before, changes both by the same commits. */
 #include "table/verify.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "storage/engine.h"
+#include "table/index_int.h"
 #include "table/table_int.h"
 #include "value/key.h"
 
@@ -30,7 +30,9 @@ struct KnownTable {
         uint64_t store_id;
         Bytes id, db_id, name, primary_key, engine;
         bool listed;
-        bool present; /* in the files */
+        bool present;         /* in the files */
+        bool damaged;         /* its rows are not all there to be looked at */
+        IndexVerify *indexes; /* as of the checkpoint; NULL: not looked at */
 };
 
 struct TableVerify {
@@ -62,6 +64,8 @@ Status table_verify_new(TableVerify **ret_verify)
 TableVerify *table_verify_free(TableVerify *verify)
 {
         if (verify) {
+                for (KnownTable *table = verify->first; table; table = table->next)
+                        index_verify_free(table->indexes);
                 nummap_free(verify->by_number);
                 nummap_free(verify->strangers);
                 arena_done(&verify->names);
@@ -254,7 +258,21 @@ static const char *database_row(TableVerify *verify, Bytes key, Value doc)
         return NULL;
 }
 
-static const char *table_row(TableVerify *verify, Bytes key, Value doc)
+/* Those of an engine whose checkpoint is the catalog's: what is in another engine's files is of another moment. */
+static const char *know_indexes(TableVerify *verify, KnownTable *table, Bytes key, Value doc)
+{
+        const EngineOps *engine = engine_find((const char *)table->engine.data);
+        if (!engine || !engine->persistent)
+                return NULL;
+        Status st = index_verify_new(value_get_str(doc, "indexes"), &table->indexes);
+        if (status_code(st) == ERR_NOMEM)
+                verify->failed = true;
+        bool unreadable = st && !verify->failed;
+        status_ignore(st);
+        return unreadable ? bad_document(verify, key, "has an index that cannot be read") : NULL;
+}
+
+static const char *table_row(TableVerify *verify, Bytes key, Value doc, bool after)
 {
         Bytes uuid = BYTES(key.data + 1, key.size - 1), durability, acks;
         KnownTable *table = table_by_id(verify, uuid), said = {0};
@@ -302,7 +320,7 @@ static const char *table_row(TableVerify *verify, Bytes key, Value doc)
         table->primary_key = kept(verify, said.primary_key);
         table->engine = kept(verify, said.engine);
         table->listed = true;
-        return NULL;
+        return after || verify->failed ? NULL : know_indexes(verify, table, key, doc);
 }
 
 static const char *meta_row(TableVerify *verify, Bytes key, Value doc)
@@ -320,7 +338,7 @@ static const char *meta_row(TableVerify *verify, Bytes key, Value doc)
 }
 
 /* `value` data NULL: a deletion, and `doc` is then V_NONE. */
-static const char *catalog_row(TableVerify *verify, Bytes key, Bytes value)
+static const char *catalog_row(TableVerify *verify, Bytes key, Bytes value, bool after)
 {
         Value doc = value_none();
         verify->seen = true;
@@ -336,7 +354,13 @@ static const char *catalog_row(TableVerify *verify, Bytes key, Bytes value)
         switch (key.data[0]) {
         case 'm': return meta_row(verify, key, doc);
         case 'd': return database_row(verify, key, doc);
-        case 't': return table_row(verify, key, doc);
+        case 't': return table_row(verify, key, doc, after);
+        case 'u':
+                return value.data && !table_user_document_valid(key, doc)
+                               ? bad_document(verify, key, "is not one of a user")
+                               : NULL;
+        case 's': /* settings of the server, of the cluster */
+        case 'c': return key.size == 1 ? NULL : bad_document(verify, key, "is not one of a catalog");
         default: return bad_document(verify, key, "is not one of a catalog");
         }
 }
@@ -345,7 +369,9 @@ static const char *catalog_row(TableVerify *verify, Bytes key, Bytes value)
 
 typedef struct Judged {
         Bytes key, value, primary_key; /* primary_key data NULL: not known */
+        IndexVerify *indexes;          /* NULL: none are looked at */
         char *what;                    /* is wrong, TEXT_BYTES of it; empty: nothing */
+        Status st;                     /* lack of memory */
 } Judged;
 
 /* Nothing may be held while the arena is asked for memory, since it may jump away: the message first, then the end. */
@@ -396,21 +422,28 @@ static Value judge(void *ctx, Arena *arena)
                 if (st)
                         say(judged, "", st);
         }
+        if (judged->indexes)
+                judged->st = index_verify_row(judged->indexes, judged->key, doc, arena);
         return value_none();
 }
 
-static const char *user_row(TableVerify *verify, uint64_t table_id, Bytes key, Bytes value)
+static const char *user_row(TableVerify *verify, uint64_t table_id, Bytes key, Bytes value, bool after)
 {
         char name[TEXT_BYTES], key_text[KEY_TEXT_BYTES], what[TEXT_BYTES];
         const KnownTable *table = table_by_number(verify, table_id);
-        Judged judged = {
-                .key = key, .value = value, .primary_key = table ? table->primary_key : BYTES_NONE, .what = what};
+        Judged judged = {.key = key,
+                         .value = value,
+                         .primary_key = table ? table->primary_key : BYTES_NONE,
+                         .indexes = table && !after ? table->indexes : NULL,
+                         .what = what};
         Value ignored;
         what[0] = 0;
         if (!value.data)
                 return NULL;
         arena_reset(&verify->row);
         Status st = build_guarded(&verify->row, judge, &judged, &ignored);
+        if (!st)
+                st = judged.st;
         if (st) {
                 verify->failed = true;
                 status_ignore(st);
@@ -424,19 +457,28 @@ static const char *user_row(TableVerify *verify, uint64_t table_id, Bytes key, B
 
 const char *table_verify_row(TableVerify *verify, uint64_t table_id, Bytes key, Bytes value, bool after)
 {
-        (void)after; /* both are judged alike; the catalog's documents simply come again */
         if (verify->failed)
                 return NULL;
         if (table_id == CATALOG_TABLE_ID)
-                return catalog_row(verify, key, value);
-        return table_id >= FIRST_TABLE_ID ? user_row(verify, table_id, key, value) : NULL;
+                return catalog_row(verify, key, value, after);
+        return table_id >= FIRST_TABLE_ID ? user_row(verify, table_id, key, value, after) : NULL;
+}
+
+void table_verify_entry(TableVerify *verify, uint64_t table_id, uint32_t tree, Bytes key, Bytes value, bool after)
+{
+        const KnownTable *table = table_by_number(verify, table_id);
+        if (table && table->indexes && !after)
+                index_verify_entry(table->indexes, tree, key, value);
 }
 
 /* --- the whole --- */
 
 void table_verify_damaged(TableVerify *verify, uint64_t table_id)
 {
+        KnownTable *table = table_by_number(verify, table_id);
         verify->damaged |= table_id == CATALOG_TABLE_ID;
+        if (table)
+                table->damaged = true;
 }
 
 Status table_verify_table(TableVerify *verify, uint64_t table_id, const char *engine)
@@ -502,6 +544,19 @@ static Status finish_table(TableVerify *verify, KnownTable *table, Map *names, R
         return ST_OK;
 }
 
+static Status finish_indexes(const TableVerify *verify, const KnownTable *table, Report *to)
+{
+        char what[TEXT_BYTES / 4];
+        Bytes name;
+        if (!table->indexes || table->damaged)
+                return ST_OK;
+        for (size_t i = 0; index_verify_result(table->indexes, i, &name, what, sizeof what); i++)
+                if (what[0])
+                        TRY(report(to, "%s, index %.*s: %s", full_name(verify, table, to->name, sizeof to->name),
+                                   S(name), what));
+        return ST_OK;
+}
+
 static Status finish_strangers(TableVerify *verify, Report *to)
 {
         size_t cursor = 0;
@@ -528,8 +583,11 @@ Status table_verify_finish(TableVerify *verify, Status (*problem)(void *ctx, con
         TRY(map_new(&names));
         Status st = finish_dbs(verify, &to);
         for (KnownTable *table = verify->first; table && !st; table = table->next)
-                if (table->listed)
+                if (table->listed) {
                         st = finish_table(verify, table, names, &to);
+                        if (!st)
+                                st = finish_indexes(verify, table, &to);
+                }
         map_free(names);
         TRY(st);
         return finish_strangers(verify, &to);

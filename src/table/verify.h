@@ -1,6 +1,7 @@
 /* verify.h - are the rows of a data directory what this folder puts there? Told each row of the files in turn
  * (StoreCheck.row of storage/store.h), it checks what checksums cannot: that catalog and tables fit together
- * (README.md, I1), and that each row is a whole document under its own primary key (I4).
+ * (README.md, I1), that each row is a whole document under its own primary key (I4), and that indexes have the entries
+ * that rows make (I7).
  *
  * The catalog's rows come before those of the tables it describes, as its table has the lowest number; rows of a table
  * it has not described yet are checked for being documents. Threads: one. */
@@ -21,6 +22,8 @@ static inline void table_verify_freep(TableVerify **verify)
 /* What is wrong with a row, with the names of table and row in it; NULL if nothing. Lives until the next call. `after`:
  * a change by the log; then value data NULL is a deletion. Lack of memory is kept for table_verify_finish. */
 const char *table_verify_row(TableVerify *verify, uint64_t table_id, Bytes key, Bytes value, bool after);
+/* An entry of one of the table's indexes, in tree 1 and up. What is wrong with indexes is said at the end. */
+void table_verify_entry(TableVerify *verify, uint64_t table_id, uint32_t tree, Bytes key, Bytes value, bool after);
 /* Rows of this table are missing, as its files are damaged. */
 void table_verify_damaged(TableVerify *verify, uint64_t table_id);
 /* A table that is in the files; each once, when all rows have been told. */

@@ -190,6 +190,9 @@ static void test_bad_catalog(void **state)
         assert_string_equal(feed.said.text, "there are tables but no catalog that names them\n");
 
         assert_string_equal(catalog_row(&w, &feed, "x", "{}"), "the catalog's document `x` is not one of a catalog");
+        assert_string_equal(catalog_row(&w, &feed, "ubob", "{\"id\":\"eve\"}"),
+                            "the catalog's document `ubob` is not one of a user");
+        assert_null(catalog_row(&w, &feed, "ubob", NULL));
         assert_string_equal(catalog_row(&w, &feed, "m", "[]"), "the catalog's document `m` is not an object");
         assert_string_equal(catalog_row(&w, &feed, "m", "{\"format\":99,\"next_store_id\":40}"),
                             "the catalog's document `m` is of a newer version of this program");

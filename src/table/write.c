@@ -6,6 +6,7 @@
  * the lock) quick change: lock -> old row, change, check, encode, put -> finish
  *
  * Whatever is held is in the caller's WriteGuard at every moment at which the arena or `change` may longjmp. */
+#include "table/index_int.h"
 #include "table/table_int.h"
 
 #include "value/key.h"
@@ -18,6 +19,7 @@ typedef struct Plan { /* what is to become of one row */
         Bytes key;
         Bytes old_bytes, new_bytes; /* data NULL: no row */
         RowEffect effect;
+        IndexOps index_ops; /* what changes with it in the indexes of Write.schema */
 } Plan;
 
 typedef struct Write {
@@ -27,6 +29,7 @@ typedef struct Write {
         Arena *arena;
         const WriteOptions *options;
         WriteGuard *guard;
+        Schema *schema;    /* the table's indexes and hook that rows are planned for; held, or the TableRef's */
         uint64_t position; /* of the last commit */
         /* the batch */
         size_t first; /* its first row's index in the caller's arrays */
@@ -36,12 +39,13 @@ typedef struct Write {
         size_t pending_count;
 } Write;
 
-enum { HELD_SNAPSHOT, HELD_COMMIT };
+enum { HELD_SNAPSHOT, HELD_COMMIT, HELD_SCHEMA };
 
 static void guard_undo(WriteGuard *guard)
 {
         commit_abort(take(guard->held[HELD_COMMIT]));
         store_unpin(take(guard->held[HELD_SNAPSHOT]));
+        schema_unref(take(guard->held[HELD_SCHEMA]));
 }
 
 static Commit *held_commit(const Write *w)
@@ -61,16 +65,24 @@ static void write_unpin(Write *w)
         store_unpin(take(w->guard->held[HELD_SNAPSHOT]));
 }
 
-static Status write_lock(Write *w)
+/* *ret_stale: the table's indexes are others than those that rows were planned for: now they are known, but not locked.
+ */
+static Status write_lock(Write *w, bool *ret_stale)
 {
         Commit *commit;
         TRY(commit_begin(w->table->catalog->store, &commit));
         w->guard->held[HELD_COMMIT] = commit;
         Status st = commit_lock(commit, w->table->store);
-        if (!st)
+        *ret_stale = !st && unlikely(!table_state_is(w->table->state, w->schema));
+        if (!st && !*ret_stale)
                 return ST_OK;
         commit_abort(take(w->guard->held[HELD_COMMIT]));
-        return table_error(w->table, st);
+        if (st)
+                return table_error(w->table, st);
+        schema_unref(take(w->guard->held[HELD_SCHEMA]));
+        w->schema = table_state_schema(w->table->state);
+        w->guard->held[HELD_SCHEMA] = w->schema;
+        return ST_OK;
 }
 
 static Status write_finish(Write *w)
@@ -95,6 +107,49 @@ static Value row_value(Bytes bytes)
         return bytes.data ? value_decode(bytes.data) : value_null();
 }
 
+/* --- the write hook: it may change what is written, but not whether there is a row afterwards --- */
+
+static Value hook_context(const Write *w, Value old_row, Value new_row, int64_t now_us)
+{
+        Value row = value_is_object(new_row) ? new_row : old_row;
+        Value key = value_is_object(row) ? value_get(row, w->table->info.primary_key) : value_null();
+        Field *fields = arena_array(w->arena, Field, 2);
+        fields[0] = (Field){BYTES_STR("primary_key"), value_is(key, V_NONE) ? value_null() : key};
+        fields[1] = (Field){BYTES_STR("timestamp"), value_time(w->arena, (double)now_us / 1e6, BYTES_STR("+00:00"))};
+        return value_object_sorted(fields, 2);
+}
+
+static Status apply_hook(Write *w, Value old_row, Value *new_row)
+{
+        const HostOps *host = w->table->catalog->host;
+        int64_t now_us = w->options->now_us ? w->options->now_us : host->now_us(host->ctx);
+        Value args[] = {hook_context(w, old_row, *new_row, now_us), old_row, *new_row}, result;
+        bool deletes = value_is(*new_row, V_NULL);
+        Status st = closure_call_at(w->schema->hook_closure, now_us, args, ELEMENTS(args), w->arena, &result);
+        if (st) {
+                if (fatal(st))
+                        return st;
+                Status told = status_new(status_code(st), "Error in write hook: %s", status_message(st));
+                status_ignore(st);
+                return told;
+        }
+        if (deletes && !value_is(result, V_NULL))
+                return status_new(ERR_OP_FAILED,
+                                  "A write hook function must not turn a deletion into a replace/insert.");
+        if (!deletes && value_is(result, V_NULL))
+                return status_new(ERR_OP_FAILED,
+                                  "A write hook function must not turn a replace/insert into a deletion.");
+        *new_row = result;
+        return ST_OK;
+}
+
+static Status plan_indexes(Write *w, Plan *plan, Value old_row, Value new_row)
+{
+        if (likely(w->schema->count == 0))
+                return ST_OK;
+        return index_plan(w->schema, plan->key, old_row, new_row, w->arena, &plan->index_ops);
+}
+
 /* Asks `change` what becomes of the row, checks that, and encodes it. */
 static Status plan_row(Write *w, Plan *plan, size_t index)
 {
@@ -102,10 +157,13 @@ static Status plan_row(Write *w, Plan *plan, size_t index)
         RowOutcome *outcome = &w->outcomes[index - w->first];
         bool had = plan->old_bytes.data != NULL;
         Status st = w->change(w->change_ctx, index, old_row, w->arena, &new_row);
+        if (!st && unlikely(w->schema->hook.data != NULL) && !w->options->ignore_hook)
+                st = apply_hook(w, old_row, &new_row);
         if (!st)
                 st = row_check(&w->table->info, plan->key, old_row, new_row, w->arena);
         outcome->error = status_free(outcome->error); /* of the try before */
         plan->new_bytes = plan->old_bytes;
+        plan->index_ops.count = 0;
         if (unlikely(st != ST_OK)) {
                 if (fatal(st))
                         return st;
@@ -116,7 +174,7 @@ static Status plan_row(Write *w, Plan *plan, size_t index)
         if (value_is(new_row, V_NULL)) {
                 plan->new_bytes = BYTES_NONE;
                 plan->effect = had ? ROW_DELETED : ROW_SKIPPED;
-                return ST_OK;
+                return had ? plan_indexes(w, plan, old_row, new_row) : ST_OK;
         }
         if (had && value_equal(old_row, new_row)) {
                 plan->effect = ROW_UNCHANGED;
@@ -127,7 +185,7 @@ static Status plan_row(Write *w, Plan *plan, size_t index)
         value_encode(new_row, bytes);
         plan->new_bytes = BYTES(bytes, size);
         plan->effect = had ? ROW_REPLACED : ROW_INSERTED;
-        return ST_OK;
+        return plan_indexes(w, plan, old_row, new_row);
 }
 
 static bool plan_changes(const Plan *plan)
@@ -141,9 +199,12 @@ static Status put_row(Write *w, const Plan *plan)
         bool found;
         if (!plan_changes(plan))
                 return ST_OK;
+        table_count_writes(w->table, 1);
         if (plan->new_bytes.data)
-                return commit_put(held_commit(w), w->table->store, plan->key, plan->new_bytes);
-        return commit_delete(held_commit(w), w->table->store, plan->key, &found);
+                TRY(commit_put(held_commit(w), w->table->store, plan->key, plan->new_bytes));
+        else
+                TRY(commit_delete(held_commit(w), w->table->store, plan->key, &found));
+        return index_apply(held_commit(w), w->table->store, &plan->index_ops);
 }
 
 static Value copied_row(const Write *w, Bytes bytes)
@@ -180,7 +241,9 @@ static void forget_errors(Write *w)
 static Status write_under_lock(Write *w)
 {
         size_t done = 0, bytes = 0, changed = 0;
-        TRY(write_lock(w));
+        bool stale = true;
+        while (stale)
+                TRY(write_lock(w, &stale));
         for (; done < w->pending_count && bytes < BATCH_BYTES; done++) {
                 size_t i = w->pending[done];
                 Plan *plan = &w->plans[i];
@@ -233,14 +296,18 @@ static Status plan_pending(Write *w, Snapshot *snapshot, size_t *ret_count, size
 static Status put_planned(Write *w, size_t count, size_t changed)
 {
         size_t lost = 0;
+        bool stale = false;
         if (changed)
-                TRY(write_lock(w));
+                TRY(write_lock(w, &stale));
+        if (stale)
+                return ST_OK; /* nothing is put: all is planned again */
         for (size_t n = 0; n < count; n++) {
                 size_t i = w->pending[n];
                 Plan *plan = &w->plans[i];
                 Bytes now;
                 bool found;
-                if (plan_changes(plan)) {
+                /* One that changes nothing may come behind a change of the same row. */
+                if (plan_changes(plan) || (changed && count > 1)) {
                         TRY(commit_get(held_commit(w), w->table->store, plan->key, w->arena, &now, &found));
                         if (!same_row(now, found, plan->old_bytes)) {
                                 w->pending[lost++] = (uint32_t)i;
@@ -306,6 +373,7 @@ Status table_write(TableRef *table, const Value *keys, size_t count, RowChange c
                    .change_ctx = change_ctx,
                    .arena = arena,
                    .options = options,
+                   .schema = table->schema,
                    .guard = options->guard ? options->guard : &own};
         *w.guard = (WriteGuard){.undo = guard_undo};
         Status st = ST_OK;

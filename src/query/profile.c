@@ -1,0 +1,144 @@
+/* profile.c - see profile.h. */
+#include "query/profile.h"
+
+#include <ctype.h>
+
+struct TraceTask {
+        TraceKind kind;
+        const Term *term;
+        int64_t start_ns, total_ns;
+        uint64_t samples;
+        TraceTask *parent, *first, *last, *next; /* next: sibling, or free */
+        TraceTask *made_before;
+};
+struct Trace {
+        TraceTask root;
+        TraceTask *current;
+        TraceTask *made; /* all since the start, newest first */
+        TraceTask *free;
+        unsigned count;
+        unsigned muted; /* inside rows or batches that are added up: nothing is told one by one */
+};
+
+static int64_t now_ns(const Env *env)
+{
+        const HostOps *host = env->world->host;
+        return host->mono_ns(host->ctx);
+}
+
+void trace_start(Env *env)
+{
+        env->trace = arena_zalloc(env->query_arena, sizeof *env->trace);
+        env->trace->current = &env->trace->root;
+}
+
+void trace_restart(Env *env)
+{
+        struct Trace *trace = env->trace;
+        while (trace->made) {
+                TraceTask *task = trace->made;
+                trace->made = task->made_before;
+                task->next = trace->free;
+                trace->free = task;
+        }
+        trace->root = (TraceTask){0};
+        trace->current = &trace->root;
+        trace->count = trace->muted = 0;
+}
+
+static bool adds_up(TraceKind kind)
+{
+        return kind != TRACE_TERM;
+}
+
+static TraceTask *new_task(Env *env, TraceKind kind, const Term *term)
+{
+        struct Trace *trace = env->trace;
+        TraceTask *task = trace->free, *parent = trace->current;
+        if (task)
+                trace->free = task->next;
+        else
+                task = arena_alloc(env->query_arena, sizeof *task);
+        *task = (TraceTask){.kind = kind, .term = term, .parent = parent, .made_before = trace->made};
+        trace->made = task;
+        trace->count++;
+        if (parent->last)
+                parent->last->next = task;
+        else
+                parent->first = task;
+        parent->last = task;
+        return task;
+}
+
+TraceTask *trace_begin_slow(Env *env, TraceKind kind, const Term *term)
+{
+        struct Trace *trace = env->trace;
+        TraceTask *task = NULL;
+        if (trace->muted)
+                return NULL;
+        if (adds_up(kind))
+                for (task = trace->current->first; task; task = task->next)
+                        if (task->kind == kind && task->term == term)
+                                break;
+        if (!task) {
+                if (trace->count >= TRACE_MAX_TASKS)
+                        return NULL;
+                task = new_task(env, kind, term);
+        }
+        trace->muted += kind == TRACE_ROWS;
+        trace->current = task;
+        task->start_ns = now_ns(env);
+        return task;
+}
+
+void trace_end_slow(Env *env, TraceTask *task)
+{
+        struct Trace *trace = env->trace;
+        task->total_ns += now_ns(env) - task->start_ns;
+        task->samples++;
+        trace->current = task->parent;
+        trace->muted -= task->kind == TRACE_ROWS;
+}
+
+/* --- as JSON --- */
+
+static Status write_description(const TraceTask *task, Buf *out)
+{
+        const char *name = term_info(task->term->type)->name;
+        TRY(buf_append_str(out, "{\"description\":\""));
+        switch (task->kind) {
+        case TRACE_READ: return buf_append_str(out, "Perform read.");
+        case TRACE_TERM: TRY(buf_append_str(out, "Evaluating ")); break;
+        case TRACE_ROWS: TRY(buf_append_str(out, "Evaluating elements in ")); break;
+        case TRACE_BATCHES: TRY(buf_append_str(out, "Evaluating batches of ")); break;
+        }
+        for (; *name; name++)
+                TRY(buf_append_byte(out, (uint8_t)tolower((unsigned char)*name)));
+        return buf_append_byte(out, '.');
+}
+
+static Status write_tasks(const TraceTask *first, Buf *out)
+{
+        TRY(buf_append_byte(out, '['));
+        for (const TraceTask *task = first; task; task = task->next) {
+                if (task != first)
+                        TRY(buf_append_byte(out, ','));
+                TRY(write_description(task, out));
+                double ms = (double)task->total_ns / 1e6;
+                if (task->kind == TRACE_ROWS) {
+                        TRY(buf_printf(out, "\",\"mean_duration(ms)\":%.6f,\"n_samples\":%llu}",
+                                       task->samples ? ms / (double)task->samples : 0,
+                                       (unsigned long long)task->samples));
+                        continue;
+                }
+                TRY(buf_printf(out, "\",\"duration(ms)\":%.6f,\"sub_tasks\":", ms));
+                TRY(write_tasks(task->first, out));
+                TRY(buf_append_byte(out, '}'));
+        }
+        return buf_append_byte(out, ']');
+}
+
+Status trace_write(const struct Trace *trace, Buf *out)
+{
+        return write_tasks(trace->root.first, out);
+}

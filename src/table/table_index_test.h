@@ -1,0 +1,73 @@
+/* table_index_test.h - making and reading indexes, for the tests of this folder. */
+#ifndef TABLE_TABLE_INDEX_TEST_H
+#define TABLE_TABLE_INDEX_TEST_H
+
+#include "table/index_int.h"
+#include "table/table_test.h"
+
+#define FUNC(body) "[69,[[2,[1]]," body "]]"
+#define ROW(field) "[170,[[10,[1]],\"" field "\"]]"
+#define SIMPLE     FUNC(ROW("a"))
+#define COMPOUND   FUNC("[2,[" ROW("a") "," ROW("b") "]]")
+#define MULTI      FUNC(ROW("m"))
+#define GEO        FUNC(ROW("g"))
+
+static inline Status try_create(World *w, TableRef *table, const char *name, const char *function, bool multi, bool geo)
+{
+        IndexSpec spec = {.name = BYTES_STR(name), .function = BYTES_STR(function), .multi = multi, .geo = geo};
+        Value result;
+        uint64_t position = 0;
+        TRY(w->source->index_create(table, &spec, &w->arena, &result, &position));
+        assert_true(value_get_str(result, "created").number == 1);
+        assert_true(position > 0);
+        return ST_OK;
+}
+
+static inline void create(World *w, TableRef *table, const char *name, const char *function, bool multi, bool geo)
+{
+        ok(try_create(w, table, name, function, multi, geo));
+}
+
+static inline Status try_build_all(World *w)
+{
+        bool more = true;
+        while (more)
+                TRY(build_step(w->catalog, &more));
+        return ST_OK;
+}
+
+static inline KeyBounds bounds_between(Value low, BoundType low_type, Value high, BoundType high_type)
+{
+        return (KeyBounds){.low = low, .high = high, .low_type = low_type, .high_type = high_type};
+}
+
+/* The primary keys of a scan, as JSON. */
+static inline const char *scanned(World *w, TableRef *table, const char *index, const KeyBounds *bounds,
+                                  bool descending)
+{
+        TableView *view;
+        TableScan *scan;
+        ArrayBuilder keys;
+        ok(w->source->view_open(table, &view));
+        ok(w->source->index_scan_open(view, BYTES_STR(index), bounds, descending, &scan));
+        array_init(&keys, &w->arena, 16);
+        for (;;) {
+                Value row;
+                ok(w->source->scan_next(scan, &w->arena, &row));
+                if (value_is(row, V_NONE))
+                        break;
+                array_add(&keys, value_copy(value_get_str(row, "id"), &w->arena));
+        }
+        w->source->scan_close(scan);
+        w->source->view_close(view);
+        return text_of_value(w, array_take(&keys));
+}
+
+static inline const char *status_text_of(World *w, TableRef *table, const char *name)
+{
+        Value names = name ? value_str(name) : value_none(), status;
+        ok(w->source->index_status(table, &names, name ? 1 : 0, &w->arena, &status));
+        return text_of_value(w, status);
+}
+
+#endif
