@@ -167,8 +167,15 @@ static void feed(Session *session, Peer *peer, const uint8_t *data, size_t size,
         }
 }
 
-static SessionUser admin = {.name = "admin"};
-static const SessionUsers users = {&admin, 1};
+static ScramCredential admin;
+
+static Status find_admin(void *ctx, Bytes name, ScramCredential *ret_credential, bool *ret_found)
+{
+        *ret_found = bytes_equal(name, BYTES_STR("admin"));
+        *ret_credential = admin;
+        return ST_OK;
+}
+static const SessionUsers users = {NULL, find_admin};
 
 static void fuzz_session(const uint8_t *data, size_t size, bool logged_in, size_t piece)
 {
@@ -225,7 +232,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         static bool ready;
         if (!ready) {
                 log_configure(LOG_OFF, LOG_TEXT, 2);
-                MUST(scram_credential(os_posix(), BYTES_NONE, SCRAM_ITERATIONS_EMPTY, &admin.credential));
+                MUST(scram_credential(os_posix(), BYTES_NONE, SCRAM_ITERATIONS_EMPTY, &admin));
                 ready = true;
         }
         if (size == 0)

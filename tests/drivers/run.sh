@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|demo|readme
+# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|demo|readme|docs
 # Packages are installed beside the binary, once: a stamp holds the hash of what was asked for.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|demo|readme" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|demo|readme|docs" >&2; exit 2; }
 [ -x "$1" ] || { echo "run.sh: there is no program $1" >&2; exit 2; }
 binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 cache=$(dirname "$binary")/driver-packages
@@ -46,7 +46,9 @@ case $2 in
     ;;
   python)
     python_packages
-    exec "$cache/python/bin/python" "$here/python/python_test.py"
+    "$cache/python/bin/python" "$here/python/python_test.py"
+    "$cache/python/bin/python" "$here/python/users_test.py"
+    exec "$cache/python/bin/python" "$here/python/administration_test.py"
     ;;
   demo)
     npm_packages "$here/../../demo" demo
@@ -55,6 +57,10 @@ case $2 in
   readme)
     npm_packages "$here/../../demo" demo
     exec node --test "$here/readme_test.js"
+    ;;
+  docs)
+    npm_packages "$here/js" js
+    exec node --test "$here/../docs/query_language_test.js"
     ;;
   *)
     echo "run.sh: there is no suite $2" >&2

@@ -8,6 +8,7 @@ const path = require('node:path');
 const r = require('rethinkdb');
 const { startServer, sleep } = require('./server.js');
 const { cases, check, people, orders, Failure } = require('./features.js');
+const administration = require('./administration.js');
 
 const kinds = {
   op_failed: 'ReqlOpFailedError', logic: 'ReqlQueryLogicError', non_existence: 'ReqlNonExistenceError', user: 'ReqlUserError',
@@ -70,6 +71,11 @@ test('compile errors', async () => {
   await assert.rejects(wrong.run(conn), (e) => e instanceof r.Error.ReqlCompileError);
   await assert.rejects(table.run(conn), (e) => e instanceof r.Error.ReqlOpFailedError);
 });
+
+test('administration', (t) => administration.run(t, {
+  r, conn, all, connect: (options) => r.connect({ host: '127.0.0.1', port: server.port, ...options }),
+  refused: (options, message) => refused({ host: '127.0.0.1', port: server.port, ...options }, message),
+}));
 
 test('connecting', async (t) => {
   await t.test('admin without a password', async () => {

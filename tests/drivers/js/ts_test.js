@@ -5,6 +5,7 @@ const { test, before, after } = require('node:test');
 const { r } = require('rethinkdb-ts');
 const { startServer } = require('./server.js');
 const { cases, check, people, orders, Failure } = require('./features.js');
+const administration = require('./administration.js');
 
 const silent = { silent: true };
 let server;
@@ -39,6 +40,12 @@ test('features', async (t) => {
     });
   }
 });
+
+test('administration', (t) => administration.run(t, {
+  r, conn, all, connect: (options) => r.connect({ host: '127.0.0.1', port: server.port, ...options, ...silent }),
+  refused: (options, message) => assert.rejects(r.connect({ host: '127.0.0.1', port: server.port, ...options, ...silent }),
+    (e) => message.test(`${e.message} ${e.cause && e.cause.message}`)),
+}));
 
 test('connecting', async (t) => {
   await t.test('wrong password', () => assert.rejects(
