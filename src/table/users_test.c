@@ -706,8 +706,8 @@ static void test_bad_documents(void **state)
                 "{\"at_server\":null,\"grants\":[],\"has_password\":true,\"id\":\"bob\"}",
                 "{\"at_server\":{\"read\":1},\"grants\":[],\"has_password\":true,\"id\":\"bob\"}",
                 "{\"at_server\":null,\"grants\":[1],\"has_password\":true,\"id\":\"bob\",\"iterations\":1}",
-                "{\"at_server\":null,\"grants\":[],\"has_password\":true,\"id\":\"bob\",\"iterations\":1,\"salt\":"
-                "\"x\"}",
+                ("{\"at_server\":null,\"grants\":[],\"has_password\":true,\"id\":\"bob\",\"iterations\":1,\"salt\":"
+                 "\"x\"}"),
         };
         for (size_t i = 0; i < ELEMENTS(docs); i++) {
                 Fixture f;
