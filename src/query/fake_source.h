@@ -307,6 +307,28 @@ static Status fake_write(TableRef *table, const Value *keys, size_t count, RowCh
 {
         return fake_refuse();
 }
+static Status fake_index_drop(TableRef *table, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position)
+{
+        return fake_refuse();
+}
+static Status fake_index_rename(TableRef *table, Bytes name, Bytes new_name, bool overwrite, Arena *arena,
+                                Value *ret_result, uint64_t *ret_position)
+{
+        return fake_refuse();
+}
+static Status fake_index_status(TableRef *table, const Value *names, size_t count, Arena *arena, Value *ret_status)
+{
+        return fake_refuse();
+}
+static Status fake_hook_get(TableRef *table, Arena *arena, Value *ret_hook)
+{
+        return fake_refuse();
+}
+static Status fake_reconfigure(void *ctx, Bytes db, Bytes table, Value options, Arena *arena, Value *ret_result,
+                               uint64_t *ret_position)
+{
+        return fake_refuse();
+}
 static Status fake_sync(TableRef *table, uint64_t *ret_position)
 {
         return fake_refuse();
@@ -360,7 +382,13 @@ static const TableSource fake_source = {
         .index_count = fake_index_count,
         .geo_scan_open = fake_geo_scan_open,
         .index_create = fake_index_create,
+        .index_drop = fake_index_drop,
+        .index_rename = fake_index_rename,
+        .index_status = fake_index_status,
         .write_hook_set = fake_hook_set,
+        .write_hook_get = fake_hook_get,
+        .reconfigure = fake_reconfigure,
+        .rebalance = fake_of_table,
         .write = fake_write,
         .sync = fake_sync,
         .db_create = fake_db_change,
