@@ -316,14 +316,6 @@ static Status fake_index_rename(TableRef *table, Bytes name, Bytes new_name, boo
 {
         return fake_refuse();
 }
-static Status fake_index_status(TableRef *table, const Value *names, size_t count, Arena *arena, Value *ret_status)
-{
-        return fake_refuse();
-}
-static Status fake_hook_get(TableRef *table, Arena *arena, Value *ret_hook)
-{
-        return fake_refuse();
-}
 static Status fake_reconfigure(void *ctx, Bytes db, Bytes table, Value options, Arena *arena, Value *ret_result,
                                uint64_t *ret_position)
 {
@@ -384,9 +376,7 @@ static const TableSource fake_source = {
         .index_create = fake_index_create,
         .index_drop = fake_index_drop,
         .index_rename = fake_index_rename,
-        .index_status = fake_index_status,
         .write_hook_set = fake_hook_set,
-        .write_hook_get = fake_hook_get,
         .reconfigure = fake_reconfigure,
         .rebalance = fake_of_table,
         .write = fake_write,

@@ -86,7 +86,7 @@ static Status call_other(Env *env, const Func *func, const Value *args, size_t c
                 *ret = val_datum(func->term, field);
                 return ST_OK;
         }
-        return call_shortcut(env, func, TERM_BRACKET, args[0], ret);
+        return call_shortcut(env, func, TERM_GET_FIELD, args[0], ret);
 }
 
 /* Functions without parameters take any number: Ruby's blocks. */

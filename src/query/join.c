@@ -9,8 +9,8 @@ typedef struct JoinStream {
         Args args; /* the right side is evaluated anew for each left row unless it is an array */
         Frame *frame;
         Stream *left;
-        const Func *func; /* predicate(left, right), or left -> key */
-        Arena *left_arena, *right_arena;
+        const Func *func; /* predicate(left, right), or left -> key; NULL: evaluated when first called */
+        Arena *left_arena, *right_arena, *func_arena;
         ValueVec left_rows;
         size_t left_index; /* of the present row in left_rows */
         bool left_end;
@@ -81,6 +81,27 @@ static void end_right(JoinStream *self, Env *env)
         self->left_index++;
 }
 
+/* What is written in place of a predicate is found to be none when it is called: after both sides had rows. */
+static Status need_predicate(JoinStream *self, Env *env)
+{
+        Arena *outer = env->arena;
+        Frame *frame = env->frame;
+        const Term *current = env->current;
+        Func *func;
+        if (self->func)
+                return ST_OK;
+        env->arena = self->func_arena;
+        env->frame = self->frame;
+        env->current = self->stream.term;
+        Status st = args_func(&self->args, 2, SHORTCUT_CONSTANT, &func);
+        env->arena = outer;
+        env->frame = frame;
+        env->current = current;
+        TRY(st);
+        self->func = func;
+        return ST_OK;
+}
+
 /* One pull from the right side for the present left row. */
 static Status match_right(JoinStream *self, Env *env, ValueVec *batch)
 {
@@ -97,6 +118,8 @@ static Status match_right(JoinStream *self, Env *env, ValueVec *batch)
         env->batch_kind = kind;
         env->owner = owner;
         TRY(st);
+        if (rows.count)
+                TRY(need_predicate(self, env));
         for (size_t i = 0; i < rows.count; i++) {
                 Value pair[2] = {left, rows.items[i]};
                 Val answer;
@@ -172,11 +195,13 @@ static Status term_join(Env *env, const Term *term, Val *ret)
 {
         Args args;
         Stream *left;
-        Func *func;
+        Func *func = NULL;
         TRY(args_begin(env, term, &args));
         TRY(args_stream(&args, 0, &left));
-        TRY(args_func(&args, 2, SHORTCUT_CONSTANT, &func));
+        if (args.terms[2]->type == TERM_FUNC)
+                TRY(args_func(&args, 2, SHORTCUT_NONE, &func));
         JoinStream *self = make_join(env, &args, left, func, &join_ops);
+        self->func_arena = func ? NULL : stream_arena(env);
         if (args.terms[1]->type == TERM_DATUM)
                 TRY(args_val(&args, 1, &self->right_array));
         return val_of_stream(env, term, &self->stream, ret);

@@ -327,6 +327,7 @@ static Status term_or(Env *env, const Term *term, Val *ret)
 {
         Args args;
         TRY(args_begin(env, term, &args));
+        *ret = val_datum(term, value_bool(false));
         for (size_t i = 0; i < args.count; i++) {
                 bool truth;
                 TRY(args_val(&args, i, ret));

@@ -134,6 +134,8 @@ static void test_logic(void **state)
                 GIVES("[67,[true,false,[12,[\"no\"]]]]", FALSE_),
                 GIVES("[67,[1,\"x\"]]", "\"x\""),
                 GIVES("[67,[null,1]]", "null"),
+                GIVES("[67,[]]", TRUE_),
+                GIVES("[66,[]]", FALSE_),
                 GIVES("[66,[false,\"str\",[12,[\"no\"]]]]", "\"str\""),
                 GIVES("[66,[false,null]]", FALSE_),
                 GIVES("[23,[1]]", FALSE_),

@@ -160,7 +160,7 @@ struct TableSource {
          * (identifier_format: "uuid"). A new reference. */
         TableRef *(*table_with_uuids)(TableRef *table);
 
-        /* --- indexes --- */
+        /* --- indexes; index_list, index_status and write_hook_get may be NULL: there are none --- */
         /* The table's indexes in order of name, in its TableRef. A TableRef is a moment's: find the table again to see
          * new ones. */
         size_t (*index_list)(TableRef *table, const IndexInfo **ret_indexes);
