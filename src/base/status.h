@@ -41,6 +41,7 @@ typedef enum StatusCode {
         ERR_OP_INDETERMINATE, /* t=18 e=4200000 */
         ERR_USER,             /* t=18 e=5000000 */
         ERR_PERMISSION,       /* t=18 e=6000000 */
+        ERR_CONFLICT,         /* t=18 e=4300000, which RethinkDB does not have: run the transaction again */
         ERR_CANCELLED,        /* STOP, disconnect or shutdown; never shown */
 } StatusCode;
 

@@ -15,6 +15,12 @@
 #define COMMIT_MAX_BYTES ((size_t)1 << 30)
 #define AGAIN_MAX        3 /* times that the changes of a table are made anew, before the commit is too large */
 
+/* A draft's write is an engine's by its look: see draft.h. */
+static const EngineOps *ops_of(const CommitTable *entry)
+{
+        return ((const EngineObject *)entry->write)->ops;
+}
+
 static CommitTable *commit_find(Commit *commit, const StoreTable *table)
 {
         for (size_t i = 0; i < commit->table_count; i++)
@@ -68,13 +74,15 @@ static void commit_end(Commit *commit) NO_TSA
         Store *store = commit->store;
         for (size_t i = commit->table_count; i-- > 0;) {
                 StoreTable *table = commit->tables[i].table;
-                if (!commit->tables[i].dropped && commit->tables[i].changed)
-                        table->ops->table_tidy(table->engine_table);
-                mutex_unlock(&table->mu);
+                if (likely(!commit->of_draft)) {
+                        if (!commit->tables[i].dropped && commit->tables[i].changed)
+                                table->ops->table_tidy(table->engine_table);
+                        mutex_unlock(&table->mu);
+                }
                 store_table_unref(table);
         }
         commit->table_count = 0;
-        commit->broken = false;
+        commit->broken = commit->of_draft = false;
         if (commit->body.capacity > KEEP_BODY_BYTES) {
                 buf_done(&commit->body);
                 buf_init(&commit->body, COMMIT_MAX_BYTES);
@@ -99,7 +107,8 @@ void commit_abort(Commit *commit)
         Store *store = commit->store;
         for (size_t i = 0; i < commit->table_count; i++) {
                 CommitTable *entry = &commit->tables[i];
-                entry->table->ops->write_abort(entry->write);
+                if (likely(entry->write != NULL))
+                        ops_of(entry)->write_abort(entry->write);
                 if (entry->created) {
                         mutex_lock(&store->catalog_mu);
                         nummap_remove(store->tables, entry->table->id);
@@ -139,8 +148,20 @@ static Status dropped_error(const StoreTable *table)
         return status_new(ERR_NOT_FOUND, "table %" PRIu64 " was dropped", table->id);
 }
 
+Status commit_begin_draft(StoreTable *table, EngineWrite *write, Commit **ret_commit)
+{
+        Commit *commit;
+        TRY(commit_begin(table->store, &commit));
+        atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
+        commit->of_draft = true;
+        commit->tables[commit->table_count++] = (CommitTable){.table = table, .write = write};
+        *ret_commit = commit;
+        return ST_OK;
+}
+
 Status commit_lock(Commit *commit, StoreTable *table) NO_TSA
 {
+        assert(!commit->of_draft);
         for (size_t i = 0; i < commit->table_count; i++) {
                 if (commit->tables[i].table == table)
                         return ST_OK;
@@ -171,7 +192,17 @@ Status commit_tree_get(Commit *commit, StoreTable *table, uint32_t tree, Bytes k
         assert(entry && !entry->dropped && tree <= STORE_TREES_MAX);
         if (unlikely(!entry->write))
                 return no_write(table);
-        return table->ops->write_get(entry->write, tree, key, hold, ret_value, ret_found);
+        return ops_of(entry)->write_get(entry->write, tree, key, hold, ret_value, ret_found);
+}
+
+Status commit_tree_first(Commit *commit, StoreTable *table, uint32_t tree, EngineRange range, Arena *hold,
+                         Bytes *ret_key, Bytes *ret_value, bool *ret_found)
+{
+        CommitTable *entry = commit_find(commit, table);
+        assert(entry && !entry->dropped && tree <= STORE_TREES_MAX);
+        if (unlikely(!entry->write))
+                return no_write(table);
+        return ops_of(entry)->write_first(entry->write, tree, range, hold, ret_key, ret_value, ret_found);
 }
 
 Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
@@ -182,19 +213,23 @@ Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Byt
 /* Room in the body first, the change then, the record last: a record stands for a change that was made. */
 static Status record_reserve(Commit *commit, size_t key_size, size_t value_size)
 {
+        if (unlikely(commit->of_draft))
+                return ST_OK;
         return status_context(buf_reserve(&commit->body, record_bytes(key_size, value_size)),
                               "the changes of one commit are too large");
 }
 
 static void record_add(Commit *commit, const Record *record)
 {
+        if (unlikely(commit->of_draft))
+                return;
         record_fill(commit->body.data + commit->body.size, record);
         commit->body.size += record_bytes(record->key.size, record->value.size);
 }
 
 static Status change_apply(const CommitTable *entry, const Record *record, bool *ret_found)
 {
-        const EngineOps *ops = entry->table->ops;
+        const EngineOps *ops = ops_of(entry);
         if (record->kind == RECORD_PUT)
                 return ops->write_put(entry->write, record->tree, record->key, record->value);
         if (record->kind == RECORD_DELETE)
@@ -227,7 +262,9 @@ static Status change(Commit *commit, CommitTable *entry, const Record *record, b
                 return no_write(entry->table);
         TRY(record_reserve(commit, record->key.size, record->value.size));
         Status st = change_apply(entry, record, ret_found);
-        for (int i = 0; i < AGAIN_MAX && status_code(st) == ERR_LIMIT && throttle_full(entry->table->host); i++) {
+        for (int i = 0;
+             i < AGAIN_MAX && status_code(st) == ERR_LIMIT && !commit->of_draft && throttle_full(entry->table->host);
+             i++) {
                 status_ignore(st);
                 st = change_again(commit, entry);
                 if (!st)
@@ -341,8 +378,8 @@ static Status commit_prepare(Commit *commit)
                 return status_new(ERR_INVALID, "a change of this commit failed before");
         for (size_t i = 0; i < commit->table_count; i++) {
                 const CommitTable *entry = &commit->tables[i];
-                if (entry->changed && !entry->dropped && entry->table->ops->write_prepare)
-                        TRY(entry->table->ops->write_prepare(entry->write));
+                if (entry->changed && !entry->dropped && ops_of(entry)->write_prepare)
+                        TRY(ops_of(entry)->write_prepare(entry->write));
         }
         return ST_OK;
 }
@@ -373,10 +410,20 @@ static void publish(Store *store, CommitTable *entry, uint64_t position) REQUIRE
                 table->ops->write_abort(entry->write);
         } else {
                 table->ops->write_commit(entry->write, position);
+                table->root_position = position;
                 table_list(store, table);
                 if (entry->created)
                         atomic_store(&table->visible, true);
         }
+}
+
+/* Nothing of it is in the log before the draft is committed. */
+static Status finish_draft(Commit *commit)
+{
+        CommitTable *entry = &commit->tables[0];
+        ops_of(entry)->write_commit(entry->write, 0);
+        commit_end(commit);
+        return ST_OK;
 }
 
 Status commit_finish(Commit *commit, uint64_t *ret_position)
@@ -384,14 +431,23 @@ Status commit_finish(Commit *commit, uint64_t *ret_position)
         Store *store = commit->store;
         uint64_t position;
         Status st = commit_prepare(commit);
+        if (unlikely(commit->of_draft && !st)) {
+                *ret_position = 0;
+                return finish_draft(commit);
+        }
         if (st || commit->body.size == 0) {
                 *ret_position = wal_last(store->wal);
                 commit_abort(commit);
                 return st;
         }
         mutex_lock(&store->commit_mu); /* store I2: order of positions = order of publication */
+        bool kept = unlikely(store->newest_point != NULL);
+        if (kept)
+                read_points_keep(store, commit);
         st = wal_append(store->wal, BYTES(commit->body.data, commit->body.size), &position);
         if (st) {
+                if (kept)
+                        read_points_unkeep(store);
                 mutex_unlock(&store->commit_mu);
                 commit_abort(commit);
                 return st;

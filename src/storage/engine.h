@@ -21,10 +21,11 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/histogram.h"
+#include "base/memo.h"
 #include "base/status.h"
 #include "os/os.h"
 
-#define ENGINE_ABI           3
+#define ENGINE_ABI           4
 #define ENGINE_MAX_KEY_BYTES 1024
 
 typedef struct Engine Engine;
@@ -50,7 +51,8 @@ typedef struct EngineStats {
         uint64_t memory_bytes;   /* taken from the heap, garbage not yet freed included */
         uint64_t snapshot_count; /* pinned now */
         /* --- of an engine as a whole --- */
-        uint64_t cache_bytes, cache_max_bytes; /* nodes and values in memory */
+        uint64_t cache_bytes, cache_max_bytes; /* nodes, values and memos in memory */
+        uint64_t memo_bytes;                   /* of these, memos */
         uint64_t dirty_bytes, dirty_max_bytes; /* of these, not yet in the file */
         uint64_t hit_count, read_count;        /* looked for in the cache and found; read from the file */
         uint64_t evicted_count;
@@ -64,6 +66,12 @@ typedef struct EngineSpaceClass {
         uint32_t extent_bytes; /* 0: large ones, of any size */
         uint64_t slab_count, live_count, waiting_count, free_count, live_bytes, waiting_bytes;
 } EngineSpaceClass;
+
+/* A leaf that a cursor stands in. */
+typedef struct EngineBlock {
+        uint32_t total;        /* its rows */
+        uint32_t first, count; /* those within the cursor's range; count 0: at the end */
+} EngineBlock;
 
 typedef struct EngineOptions {
         Os *os;
@@ -199,6 +207,22 @@ struct EngineOps {
         Status (*write_clear)(EngineWrite *write, uint32_t tree);
         /* The first tree >= `tree` that has rows; false if there is none. */
         bool (*next_tree)(EngineSnapshot *snapshot, uint32_t tree, uint32_t *ret_tree);
+
+        /* --- ABI 4: ascending cursors by leaves, instead of cursor_next and cursor_skip. NULL: by rows only --- */
+        /* The next leaf. It stays in memory with its rows and memos until the next call, or cursor_close. After an
+         * error the cursor is where it was, and stands in no leaf. */
+        Status (*cursor_block)(EngineCursor *cursor, EngineBlock *ret_block);
+        /* The value of row i < total, also outside of the range: where it lies, or read into `hold`. */
+        Status (*block_row)(EngineCursor *cursor, uint32_t i, Arena *hold, Bytes *ret_value);
+        /* What is remembered of the leaf under this key; NULL if nothing is. */
+        const Memo *(*block_memo)(EngineCursor *cursor, uint64_t key);
+        /* Takes the memo over. Returns the one that is remembered from now on: it, or another of the same key that was
+         * there before, or NULL if there is no room (it is freed then). */
+        const Memo *(*block_remember)(EngineCursor *cursor, Memo *memo);
+        /* The first row within the range, what this write has done so far included; both copied into `hold`. O(log n).
+         */
+        Status (*write_first)(EngineWrite *write, uint32_t tree, EngineRange range, Arena *hold, Bytes *ret_key,
+                              Bytes *ret_value, bool *ret_found);
 };
 
 extern const EngineOps engine_memory, engine_btree, engine_slab;

@@ -16,6 +16,9 @@
 #include "os/thread.h"
 #include "storage/engine.h"
 
+/* Of the memos that tests make, alive. */
+static atomic_size_t leaf_sum_count, leaf_sum_bytes;
+
 static const EngineRange all = {{NULL, 0}, {NULL, 0}};
 
 static uint64_t seed = 1;
@@ -148,6 +151,7 @@ static inline void world_done(World *world)
                 world_detach(world);
         sim_free(world->sim);
         arena_done(&world->hold);
+        assert_int_equal(atomic_load(&leaf_sum_count), 0); /* nothing is remembered of what is gone */
 }
 
 /* What the checkpoint thread does: writes out dirty nodes before puts are refused. */
@@ -262,6 +266,89 @@ static inline void check_row(const ModelRow *row, Bytes key, Bytes value)
         assert_true(bytes_equal(value, value_fill(expected_bytes, row->value_seed, row->value_size)));
 }
 
+/* --- blocks --- */
+
+/* What tests remember of a leaf: a sum over its rows, so that one of other rows is found out. */
+typedef struct LeafSum {
+        Memo memo;
+        uint32_t total;
+        uint64_t sum;
+} LeafSum;
+
+static inline void leaf_sum_free(Memo *memo)
+{
+        atomic_fetch_sub(&leaf_sum_count, 1);
+        atomic_fetch_sub(&leaf_sum_bytes, memo->bytes);
+        mem_free(memo);
+}
+
+static inline uint64_t value_sum(Bytes value)
+{
+        return value.size * 0x9e3779b97f4a7c15ull + (value.size >= 8 ? load_u64(value.data) : 0);
+}
+
+/* The sum over the cursor's leaf, remembered under `key` if there is room for `bytes`; a remembered one has to be
+ * right. *ret_known: it was remembered before. */
+static inline Status leaf_sum(const EngineOps *ops, EngineCursor *cursor, EngineBlock block, Arena *hold, uint64_t key,
+                              size_t bytes, uint64_t *ret_sum, bool *ret_known)
+{
+        uint64_t sum = key;
+        for (uint32_t i = 0; i < block.total; i++) {
+                Bytes value;
+                TRY(ops->block_row(cursor, i, hold, &value));
+                sum += (i + 1) * value_sum(value);
+        }
+        const LeafSum *kept = (const LeafSum *)ops->block_memo(cursor, key);
+        *ret_known = kept != NULL;
+        if (!kept) {
+                LeafSum *own = mem_zalloc(bytes);
+                if (!own)
+                        return status_nomem();
+                *own = (LeafSum){{.key = key, .bytes = bytes, .free = leaf_sum_free}, block.total, sum};
+                atomic_fetch_add(&leaf_sum_count, 1);
+                atomic_fetch_add(&leaf_sum_bytes, bytes);
+                kept = (const LeafSum *)ops->block_remember(cursor, &own->memo);
+        }
+        if (kept) {
+                assert(kept->memo.key == key);
+                assert(kept->total == block.total);
+                assert(kept->sum == sum);
+                assert(ops->block_memo(cursor, key) == &kept->memo);
+        }
+        *ret_sum = sum;
+        return ST_OK;
+}
+
+/* Leaf by leaf: rows [low, high) of the model are within the range, and what lies beside them is right too. */
+static inline void check_blocks(World *world, EngineSnapshot *snapshot, const Model *model, EngineRange range,
+                                size_t low, size_t high)
+{
+        const EngineOps *ops = world->ops;
+        EngineCursor *cursor;
+        EngineBlock block;
+        uint64_t sum;
+        bool known;
+        OK(ops->cursor_open(snapshot, 0, range, false, &cursor));
+        for (size_t i = low;; i += block.count) {
+                arena_reset(&world->hold);
+                OK(ops->cursor_block(cursor, &block));
+                if (block.count == 0) {
+                        assert_int_equal(i, high);
+                        break;
+                }
+                assert_true(block.first + block.count <= block.total && block.first <= i);
+                assert_true(i + block.count <= high && i - block.first + block.total <= model->count);
+                for (uint32_t r = 0; r < block.total; r++) {
+                        const ModelRow *row = model->rows[i - block.first + r];
+                        Bytes value;
+                        OK(ops->block_row(cursor, r, &world->hold, &value));
+                        check_row(row, row->key, value);
+                }
+                OK(leaf_sum(ops, cursor, block, &world->hold, 1 + rnd(3), sizeof(LeafSum), &sum, &known));
+        }
+        ops->cursor_close(cursor);
+}
+
 static inline void check_range(World *world, EngineSnapshot *snapshot, const Model *model, EngineRange range,
                                bool descending)
 {
@@ -294,6 +381,7 @@ static inline void check_range(World *world, EngineSnapshot *snapshot, const Mod
         OK(ops->cursor_skip(cursor, 5, &skipped));
         assert_int_equal(skipped, 0);
         ops->cursor_close(cursor);
+        check_blocks(world, snapshot, model, range, low, high);
 
         /* Cut into parts: of equal size, a row more or less, and none of them empty. */
         Bytes keys[7];

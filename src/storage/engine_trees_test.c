@@ -54,6 +54,31 @@ static void tree_check_rows(World *world, EngineSnapshot *snapshot, const Rows *
         assert_false(ops->next_tree(snapshot, next, &next));
 }
 
+/* The first row from a key on, as the write sees it. */
+static Status tree_check_first(World *world, EngineWrite *write, const Rows *rows)
+{
+        unsigned t = (unsigned)rnd(TREES);
+        uint32_t from = (uint32_t)rnd(KEYS), to = (uint32_t)rnd(KEYS + 30), i = from;
+        uint8_t low[4], high[4], expected[4];
+        Bytes key, value;
+        bool found;
+        store_u32(low, __builtin_bswap32(from));
+        store_u32(high, __builtin_bswap32(to));
+        while (i < KEYS && !rows->of[t][i])
+                i++;
+        bool bounded = rnd(4) != 0;
+        arena_reset(&world->hold);
+        TRY(world->ops->write_first(write, ids[t], (EngineRange){BYTES(low, 4), bounded ? BYTES(high, 4) : BYTES_NONE},
+                                    &world->hold, &key, &value, &found));
+        assert_int_equal(found, i < KEYS && (!bounded || i < to));
+        if (found) {
+                store_u32(expected, __builtin_bswap32(i));
+                assert_true(bytes_equal(key, BYTES(expected, 4)));
+                assert_true(bytes_equal(value, value_fill(expected_bytes, rows->of[t][i], size_of(rows->of[t][i]))));
+        }
+        return ST_OK;
+}
+
 static Status tree_change(World *world, EngineWrite *write, Rows *rows)
 {
         const EngineOps *ops = world->ops;
@@ -62,6 +87,8 @@ static Status tree_change(World *world, EngineWrite *write, Rows *rows)
         unsigned t = (unsigned)rnd(TREES), kind = (unsigned)rnd(100);
         bool found;
         store_u32(key, __builtin_bswap32(i));
+        if (rnd(3) == 0)
+                TRY(tree_check_first(world, write, rows));
         if (kind < 3 && t > 0) {
                 TRY(ops->write_clear(write, ids[t]));
                 memset(rows->of[t], 0, sizeof rows->of[t]);

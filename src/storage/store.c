@@ -411,6 +411,7 @@ static void engines_stats(Store *store, EngineStats *ret_stats)
                 sum.memory_bytes += one.memory_bytes;
                 sum.snapshot_count += one.snapshot_count;
                 sum.cache_bytes += one.cache_bytes;
+                sum.memo_bytes += one.memo_bytes;
                 sum.cache_max_bytes += one.cache_max_bytes;
                 sum.dirty_bytes += one.dirty_bytes;
                 sum.dirty_max_bytes += one.dirty_max_bytes;
@@ -688,6 +689,31 @@ void cursor_close(Cursor *cursor)
 {
         if (cursor)
                 ops_of(cursor)->cursor_close((EngineCursor *)cursor);
+}
+
+bool cursor_has_blocks(Cursor *cursor)
+{
+        return ops_of(cursor)->cursor_block != NULL;
+}
+
+Status cursor_block(Cursor *cursor, EngineBlock *ret_block)
+{
+        return ops_of(cursor)->cursor_block((EngineCursor *)cursor, ret_block);
+}
+
+Status cursor_block_row(Cursor *cursor, uint32_t i, Arena *hold, Bytes *ret_value)
+{
+        return ops_of(cursor)->block_row((EngineCursor *)cursor, i, hold, ret_value);
+}
+
+const Memo *cursor_block_memo(Cursor *cursor, uint64_t key)
+{
+        return ops_of(cursor)->block_memo((EngineCursor *)cursor, key);
+}
+
+const Memo *cursor_block_remember(Cursor *cursor, Memo *memo)
+{
+        return ops_of(cursor)->block_remember((EngineCursor *)cursor, memo);
 }
 
 /* --- durability --- */

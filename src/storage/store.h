@@ -99,6 +99,12 @@ MUST_USE Status cursor_skip(Cursor *cursor, uint64_t n, uint64_t *ret_skipped);
 MUST_USE Status snapshot_split(Snapshot *snapshot, EngineRange range, size_t parts, Arena *hold, Bytes *ret_keys,
                                size_t *ret_count);
 void cursor_close(Cursor *cursor); /* NULL is fine; before its snapshot is unpinned */
+/* An ascending cursor leaf by leaf, instead of cursor_next and cursor_skip: engine.h, ABI 4. False: by rows only. */
+bool cursor_has_blocks(Cursor *cursor);
+MUST_USE Status cursor_block(Cursor *cursor, EngineBlock *ret_block);
+MUST_USE Status cursor_block_row(Cursor *cursor, uint32_t i, Arena *hold, Bytes *ret_value);
+const Memo *cursor_block_memo(Cursor *cursor, uint64_t key);
+const Memo *cursor_block_remember(Cursor *cursor, Memo *memo);
 
 /* The same of one of the table's trees: 0 has its rows, 1 .. STORE_TREES_MAX its indexes (table/ says what is in them;
  * a tree that was never written to is empty). All trees of a snapshot are of the same moment. */
@@ -126,6 +132,9 @@ MUST_USE Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool
  * derive them. */
 MUST_USE Status commit_tree_get(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Arena *hold,
                                 Bytes *ret_value, bool *ret_found);
+/* The first within the range. */
+MUST_USE Status commit_tree_first(Commit *commit, StoreTable *table, uint32_t tree, EngineRange range, Arena *hold,
+                                  Bytes *ret_key, Bytes *ret_value, bool *ret_found);
 MUST_USE Status commit_tree_put(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Bytes value);
 MUST_USE Status commit_tree_delete(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, bool *ret_found);
 /* Empties a tree (1 ..) at once, however large it is; snapshots keep what they see, and the space comes back when

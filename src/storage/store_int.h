@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "os/thread.h"
 #include "storage/log/wal.h"
+#include "storage/read_point.h"
 #include "storage/record.h"
 #include "storage/snapshot_file.h"
 #include "storage/store.h"
@@ -37,6 +38,8 @@ struct StoreTable {
         Mutex mu;                    /* order 10 in docs/locks.md: the writer's; ascending by id */
         StoreTable *next, *previous; /* GUARDED_BY(store->commit_mu): see StoreEngine.tables */
         bool listed;                 /* GUARDED_BY(store->commit_mu) */
+        uint64_t root_position;      /* GUARDED_BY(store->commit_mu): of the commit that made its root; 0: the start */
+        KeptRoot *kept;              /* GUARDED_BY(store->commit_mu): older roots for read points, newest first */
         uint64_t position;           /* recovery: records up to here are in it. Damaged: the log behind it is kept */
         /* --- recovery only --- */
         uint64_t created_position, replay_position;
@@ -68,8 +71,9 @@ struct Commit {
         CommitTable *tables; /* inline_tables, or from the heap */
         size_t table_count, table_capacity;
         CommitTable inline_tables[COMMIT_INLINE_TABLES];
-        Buf body;    /* records for the log */
-        bool broken; /* a change failed half-way: only abort is left */
+        Buf body;      /* records for the log */
+        bool broken;   /* a change failed half-way: only abort is left */
+        bool of_draft; /* its one table's write is a draft's: no lock is held, nothing is logged */
 };
 
 struct StoreWatch {
@@ -88,6 +92,7 @@ struct Store {
         uint64_t replay_ns;
 
         Mutex commit_mu;            /* order 20: append and publish are one step (store I2) */
+        ReadPoint *newest_point;    /* GUARDED_BY(commit_mu): read_point.c; each knows the one before it */
         Mutex catalog_mu;           /* order 30 */
         NumMap *tables;             /* GUARDED_BY(catalog_mu): id -> StoreTable, also those not yet committed */
         Mutex free_mu;              /* order 70 */
@@ -203,5 +208,13 @@ void throttle_learn(Store *store, uint64_t bytes, uint64_t ns) REQUIRES(store->w
 
 /* --- commit.c --- */
 void commits_free(Store *store);
+/* A commit into a draft: `write` alone, without lock and log. Takes the write over if it succeeds. */
+Status commit_begin_draft(StoreTable *table, EngineWrite *write, Commit **ret_commit);
+
+/* --- read_point.c --- */
+/* Before a commit is appended: the roots that it replaces are kept for the read points that may ask for them; and when
+ * it could not be appended after all. */
+void read_points_keep(Store *store, const Commit *commit) REQUIRES(store->commit_mu);
+void read_points_unkeep(Store *store) REQUIRES(store->commit_mu);
 
 #endif

@@ -459,6 +459,71 @@ static void test_no_json(void **state)
         assert_string_equal((const char *)json_text(inside[0], &arena).data, "Cannot convert `r.minval` to JSON.");
 }
 
+/* What a stored value's text takes at most, which is relied on when it is written without asking for room. */
+static void test_longest_texts(void **state)
+{
+        enum { MANY = 100 };
+        char controls[40];
+        memset(controls, 1, sizeof controls);
+        for (int kind = 0; kind < 12; kind++) {
+                Value one, many[MANY];
+                Field fields[MANY];
+                char names[MANY][4];
+                switch (kind) {
+                case 0: one = value_null(); break;
+                case 1: one = value_bool(false); break;
+                case 2: one = value_number(-128); break;
+                case 3: one = value_number(-32768); break;
+                case 4: one = value_number(-2147483648.0); break;
+                case 5: one = value_number(-1.2345678901234567e-300); break;
+                case 6: one = value_number(-0.00012345678901234567); break;
+                case 7: one = value_string(BYTES_STR("")); break;
+                case 8: one = value_string(BYTES(controls, sizeof controls)); break;
+                case 9: one = value_array(NULL, 0); break;
+                case 10: one = value_object_sorted(NULL, 0); break;
+                default:
+                        one = parse("{\"$reql_type$\":\"TIME\",\"epoch_time\":-12345678901.123,"
+                                    "\"timezone\":\"-12:34\"}");
+                }
+                for (int i = 0; i < MANY; i++) {
+                        many[i] = one;
+                        names[i][0] = (char)(1 + i / 10);
+                        names[i][1] = (char)(1 + i % 10);
+                        fields[i] = (Field){BYTES(names[i], 2), one};
+                }
+                Value both[2] = {value_array(many, MANY), value_object_sorted(fields, MANY)};
+                for (int i = 0; i < 2; i++) {
+                        Value stored = value_copy(both[i], &arena);
+                        Bytes text = json_text(stored, &arena);
+                        assert_true(text.size <= 6 * value_encoded_size(stored));
+                        assert_true(bytes_equal(text, json_text(both[i], &arena)));
+                }
+        }
+}
+
+/* Strings that begin and end anywhere beside the end of what may be read, with and without escapes. */
+static void test_string_ends(void **state)
+{
+        for (size_t size = 0; size < 50; size++)
+                for (size_t at = 0; at <= size; at++) {
+                        char text[64];
+                        memset(text, 'x', sizeof text);
+                        if (at < size)
+                                text[at] = at % 2 ? '"' : '\n';
+                        Value items[2] = {value_string(BYTES(text, size)), value_number(7)};
+                        for (size_t count = 1; count <= 2; count++) {
+                                Value v = value_array(items, count);
+                                Value stored = value_copy(v, &arena);
+                                size_t bytes = value_encoded_size(stored);
+                                uint8_t *exact = mem_alloc(bytes);
+                                memcpy(exact, stored.encoded, bytes);
+                                assert_true(bytes_equal(json_text(v, &arena), json_text(value_decode(exact), &arena)));
+                                mem_free(exact);
+                        }
+                        arena_reset(&arena);
+                }
+}
+
 /* Whatever room the buffer has, the text is complete or the error is ERR_LIMIT. */
 static void test_buffer_limits(void **state)
 {
@@ -553,6 +618,8 @@ int main(void)
                 cmocka_unit_test(test_pretty),
                 cmocka_unit_test(test_binary_lines),
                 cmocka_unit_test(test_no_json),
+                cmocka_unit_test(test_longest_texts),
+                cmocka_unit_test(test_string_ends),
                 cmocka_unit_test(test_buffer_limits),
                 cmocka_unit_test(test_parse_without_memory),
                 cmocka_unit_test(test_large_document),

@@ -300,6 +300,125 @@ static Status no_json(bool minval)
         return status_new(ERR_LOGIC, "Cannot convert `r.%s` to JSON.", minval ? "minval" : "maxval");
 }
 
+/* --- small containers: room for the worst case is made once, and then nothing is asked any more ---
+ *
+ * No stored value has a text of more than TEXT_FACTOR times its bytes: a byte of a string may become \\u00XX; null
+ * takes a byte and two of offset in its container, an int8 two and two, and the comma, the colon and the quotes are
+ * within that too; a time's 15 bytes become 88 at most. Binaries have no such bound and go the slow way, with all
+ * around them. */
+#define SMALL_BYTES 8192
+#define TEXT_FACTOR 6u
+#define STEP_BYTES  16 /* a step of put_string may write as many behind its end */
+
+/* Nothing is read from `limit` on, but what lies between the string's end and it may be. */
+static uint8_t *put_string(const uint8_t *p, size_t size, const uint8_t *limit, uint8_t *to)
+{
+        *to++ = '"';
+#if defined(__SSE2__)
+        while (size > 0 && limit - p >= STEP_BYTES) {
+                __m128i chunk = _mm_loadu_si128((const __m128i *)p);
+                __m128i odd = _mm_or_si128(_mm_cmpeq_epi8(chunk, _mm_set1_epi8('"')),
+                                           _mm_cmpeq_epi8(chunk, _mm_set1_epi8('\\')));
+                odd = _mm_or_si128(odd, _mm_cmpeq_epi8(_mm_min_epu8(chunk, _mm_set1_epi8(0x1f)), chunk));
+                unsigned mask = (unsigned)_mm_movemask_epi8(odd) | 1u << STEP_BYTES;
+                size_t clean = MIN((size_t)__builtin_ctz(mask), size);
+                _mm_storeu_si128((__m128i *)to, chunk);
+                to += clean;
+                p += clean;
+                size -= clean;
+                if (unlikely(clean < STEP_BYTES && size > 0)) {
+                        to = put_escape(*p++, to);
+                        size--;
+                }
+        }
+#endif
+        for (; size > 0; size--, p++) {
+                if (likely(!escapes[*p]))
+                        *to++ = *p;
+                else
+                        to = put_escape(*p, to);
+        }
+        *to++ = '"';
+        return to;
+}
+
+#define PUT(to, text) ((uint8_t *)memcpy((to), (text), sizeof(text) - 1) + sizeof(text) - 1)
+
+static uint8_t *put_time(const uint8_t *at, uint8_t *to)
+{
+        to = PUT(to, "{\"$reql_type$\":\"TIME\",\"epoch_time\":");
+        to = (uint8_t *)put_number(time_load(at), (char *)to);
+        to = PUT(to, ",\"timezone\":\"");
+        to = (uint8_t *)memcpy(to, time_load_zone(at).data, TIME_ZONE_BYTES) + TIME_ZONE_BYTES;
+        return PUT(to, "\"}");
+}
+
+/* Moves *p behind the value; NULL: it has something that is not for here. */
+static uint8_t *put_encoded(const uint8_t **p, const uint8_t *limit, uint8_t *to)
+{
+        const uint8_t *at = *p;
+        switch (at[0]) {
+        case TAG_NULL: *p = at + 1; return PUT(to, "null");
+        case TAG_FALSE: *p = at + 1; return PUT(to, "false");
+        case TAG_TRUE: *p = at + 1; return PUT(to, "true");
+        case TAG_INT8: *p = at + 2; return (uint8_t *)put_integer((int8_t)at[1], (char *)to);
+        case TAG_INT16: *p = at + 3; return (uint8_t *)put_integer((int16_t)load_u16(at + 1), (char *)to);
+        case TAG_INT32: *p = at + 5; return (uint8_t *)put_integer((int32_t)load_u32(at + 1), (char *)to);
+        case TAG_DOUBLE: {
+                double d;
+                memcpy(&d, at + 1, sizeof(d));
+                *p = at + 9;
+                return (uint8_t *)put_number(d, (char *)to);
+        }
+        case TAG_STRING8: *p = at + 2 + at[1]; return put_string(at + 2, at[1], limit, to);
+        case TAG_STRING32: *p = at + 5 + load_u32(at + 1); return put_string(at + 5, load_u32(at + 1), limit, to);
+        case TAG_TIME: *p = at + TIME_BYTES; return put_time(at, to);
+        default: break;
+        }
+        if (!TAG_IS_CONTAINER(at[0]))
+                return NULL;
+        Container c = container_open(at);
+        bool array = (at[0] & TAG_KIND_MASK) == (TAG_ARRAY & TAG_KIND_MASK);
+        *p = c.body;
+        *to++ = array ? '[' : '{';
+        for (size_t i = 0; i < c.count; i++) {
+                if (i)
+                        *to++ = ',';
+                if (!array) {
+                        Bytes key = entry_key(*p);
+                        *p = key.data + key.size;
+                        to = put_string(key.data, key.size, limit, to);
+                        *to++ = ':';
+                }
+                to = put_encoded(p, limit, to);
+                if (unlikely(!to))
+                        return NULL;
+        }
+        *to++ = array ? ']' : '}';
+        return to;
+}
+
+/* False: it is to be written in another way. */
+static bool write_small(const uint8_t **p, const Container *c, Buf *out)
+{
+        const uint8_t *at = c->start;
+        if (c->size > SMALL_BYTES)
+                return false;
+        Status st = buf_reserve(out, TEXT_FACTOR * (size_t)c->size + STEP_BYTES);
+        if (unlikely(st != ST_OK)) { /* less may do */
+                status_ignore(st);
+                return false;
+        }
+        uint8_t *to = put_encoded(&at, at + c->size, out->data + out->size);
+        if (!to)
+                return false;
+        out->size = (size_t)(to - out->data);
+        *p = at;
+        return true;
+}
+
+/* --- any --- */
+
 /* Stored bytes straight to text: entries lie in key order one behind the other, so the offsets are not even looked at.
  * Moves *p behind the value. */
 static Status write_encoded(const uint8_t **p, Buf *out)
@@ -331,6 +450,8 @@ static Status write_encoded(const uint8_t **p, Buf *out)
         }
         assert(TAG_IS_CONTAINER(at[0]));
         Container c = container_open(at);
+        if (write_small(p, &c, out))
+                return ST_OK;
         bool array = (at[0] & TAG_KIND_MASK) == (TAG_ARRAY & TAG_KIND_MASK);
         *p = c.body;
         TRY(put_byte(out, array ? '[' : '{'));

@@ -58,9 +58,11 @@ int value_compare(Value a, Value b)
         return 0;
 }
 
+/* Numbers like 1, 2, 3 differ in their highest bits only, hash tables look at the lowest. */
 static uint64_t mix(uint64_t hash, uint64_t more)
 {
         hash = (hash ^ more) * 0x9e3779b97f4a7c15u;
+        hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93u;
         return hash ^ hash >> 32;
 }
 

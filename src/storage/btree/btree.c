@@ -286,6 +286,7 @@ static void btree_engine_stats(Engine *engine, EngineStats *ret_stats)
                 .memory_bytes = sizeof(Engine) + cache.used_bytes + codec_pool_bytes(engine->codecs),
                 .cache_bytes = cache.used_bytes,
                 .cache_max_bytes = engine->cache_max_bytes,
+                .memo_bytes = cache.memo_bytes,
                 .dirty_bytes = cache.dirty_bytes,
                 .dirty_max_bytes = pagefile_dirty_max(engine->file),
                 .snapshot_count = pcache_snapshot_count(engine->cache),
@@ -393,6 +394,26 @@ static void btree_cursor_close(EngineCursor *cursor)
         ptree_cursor_close(cursor_of(cursor));
 }
 
+static Status btree_cursor_block(EngineCursor *cursor, EngineBlock *ret_block)
+{
+        return ptree_cursor_block(cursor_of(cursor), &ret_block->total, &ret_block->first, &ret_block->count);
+}
+
+static Status btree_block_row(EngineCursor *cursor, uint32_t i, Arena *hold, Bytes *ret_value)
+{
+        return ptree_block_row(cursor_of(cursor), i, hold, ret_value);
+}
+
+static const Memo *btree_block_memo(EngineCursor *cursor, uint64_t key)
+{
+        return ptree_block_memo(cursor_of(cursor), key);
+}
+
+static const Memo *btree_block_remember(EngineCursor *cursor, Memo *memo)
+{
+        return ptree_block_remember(cursor_of(cursor), memo);
+}
+
 /* --- writing --- */
 
 static Status btree_write_begin(EngineTable *table, EngineWrite **ret_write)
@@ -405,6 +426,13 @@ static Status btree_write_get(EngineWrite *write, uint32_t tree, Bytes key, Aren
                               bool *ret_found)
 {
         return ptree_write_get(write_of(write), tree, key, hold, ret_value, ret_found);
+}
+
+static Status btree_write_first(EngineWrite *write, uint32_t tree, EngineRange range, Arena *hold, Bytes *ret_key,
+                                Bytes *ret_value, bool *ret_found)
+{
+        return ptree_write_first(write_of(write), tree, (PRange){range.low, range.high}, hold, ret_key, ret_value,
+                                 ret_found);
 }
 
 static Status btree_write_put(EngineWrite *write, uint32_t tree, Bytes key, Bytes value)
@@ -472,7 +500,9 @@ static void btree_table_tidy(EngineTable *table)
         .cursor_next = btree_cursor_next, .cursor_skip = btree_cursor_skip, .cursor_close = btree_cursor_close,        \
         .split = btree_split, .write_get = btree_write_get, .write_put = btree_write_put,                              \
         .write_delete = btree_write_delete, .write_prepare = btree_write_prepare, .table_tidy = btree_table_tidy,      \
-        .write_clear = btree_write_clear, .next_tree = btree_next_tree
+        .write_clear = btree_write_clear, .next_tree = btree_next_tree, .write_first = btree_write_first,              \
+        .cursor_block = btree_cursor_block, .block_row = btree_block_row, .block_memo = btree_block_memo,              \
+        .block_remember = btree_block_remember
 
 const EngineOps engine_btree = {
         SHARED_OPS,

@@ -326,6 +326,46 @@ static void memory_cursor_close(EngineCursor *cursor)
         mem_free(cursor);
 }
 
+/* The cursor stands on the block's last row, or is not seated. */
+static Status memory_cursor_block(EngineCursor *cursor, EngineBlock *ret_block)
+{
+        assert(!cursor->descending);
+        *ret_block = (EngineBlock){0};
+        if (cursor->left == 0)
+                return ST_OK;
+        if (cursor->seated)
+                cursor_step(cursor);
+        else
+                cursor->depth = tree_seek(cursor->tree, cursor->place, cursor->path);
+        PathStep *leaf = &cursor->path[cursor->depth - 1];
+        uint32_t count = (uint32_t)MIN(cursor->left, (uint64_t)(leaf->node->count - leaf->index));
+        *ret_block = (EngineBlock){.total = leaf->node->count, .first = leaf->index, .count = count};
+        leaf->index += count - 1;
+        cursor->left -= count;
+        cursor->seated = true;
+        return ST_OK;
+}
+
+static Status memory_block_row(EngineCursor *cursor, uint32_t i, Arena *hold, Bytes *ret_value)
+{
+        const Node *leaf = cursor->path[cursor->depth - 1].node;
+        assert(i < leaf->count);
+        *ret_value = row_value(leaf->rows[i]);
+        return ST_OK;
+}
+
+/* Nothing is ever evicted here, so memos would take the place of rows for good: none are kept. */
+static const Memo *memory_block_memo(EngineCursor *cursor, uint64_t key)
+{
+        return NULL;
+}
+
+static const Memo *memory_block_remember(EngineCursor *cursor, Memo *memo)
+{
+        memo->free(memo);
+        return NULL;
+}
+
 /* --- writing --- */
 
 static Status memory_write_begin(EngineTable *table, EngineWrite **ret_write)
@@ -377,6 +417,29 @@ static Status memory_write_get(EngineWrite *write, uint32_t tree_id, Bytes key, 
                 memcpy(copy, row->bytes + row->key_size, row->value_size);
                 *ret_value = BYTES(copy, row->value_size);
         }
+        return ST_OK;
+}
+
+static Status memory_write_first(EngineWrite *write, uint32_t tree_id, EngineRange range, Arena *hold, Bytes *ret_key,
+                                 Bytes *ret_value, bool *ret_found)
+{
+        const Tree *tree = root_tree(write->root, tree_id);
+        PathStep path[HEIGHT_MAX];
+        uint64_t low = 0, high = 0;
+        if (tree)
+                range_places(tree, range, &low, &high);
+        *ret_found = low < high;
+        if (!*ret_found)
+                return ST_OK;
+        unsigned depth = tree_seek(tree, low, path);
+        const Row *row = path[depth - 1].node->rows[path[depth - 1].index];
+        /* As in write_get: it may be freed with this commit. */
+        uint8_t *copy = arena_try_alloc(hold, row->key_size + row->value_size + 1);
+        if (!copy)
+                return status_nomem();
+        memcpy(copy, row->bytes, row->key_size + row->value_size);
+        *ret_key = BYTES(copy, row->key_size);
+        *ret_value = BYTES(copy + row->key_size, row->value_size);
         return ST_OK;
 }
 
@@ -525,6 +588,7 @@ const EngineOps engine_memory = {
         .split = memory_split,
         .write_begin = memory_write_begin,
         .write_get = memory_write_get,
+        .write_first = memory_write_first,
         .write_put = memory_write_put,
         .write_delete = memory_write_delete,
         .write_commit = memory_write_commit,
@@ -533,4 +597,8 @@ const EngineOps engine_memory = {
         .maintain = memory_maintain,
         .write_clear = memory_write_clear,
         .next_tree = memory_next_tree,
+        .cursor_block = memory_cursor_block,
+        .block_row = memory_block_row,
+        .block_memo = memory_block_memo,
+        .block_remember = memory_block_remember,
 };

@@ -216,7 +216,7 @@ static void limbo_page(PCache *cache, Page *page) REQUIRES(cache->mu)
         page->limbo_stamp = atomic_fetch_add(&cache->epoch, 1);
         *cache->limbo_pages_end = page;
         cache->limbo_pages_end = &page->limbo_next;
-        cache->limbo_bytes += page->alloc_bytes;
+        cache->limbo_bytes += page->alloc_bytes + page_memo_bytes(page);
 }
 
 /* The frame is out of the hash and has no page. */
@@ -238,6 +238,7 @@ static size_t resident_bytes(PCache *cache) REQUIRES(cache->mu)
 
 static void page_free_locked(PCache *cache, Page *page) REQUIRES(cache->mu)
 {
+        page_memos_free(cache, page);
         atomic_fetch_sub(&cache->used_bytes, page->alloc_bytes);
         if (page->block)
                 heap_give(&cache->heap, page, cache->budget_bytes && resident_bytes(cache) > cache->budget_bytes);
@@ -276,7 +277,7 @@ static void limbo_free(PCache *cache) REQUIRES(cache->mu)
                 *at = page->limbo_next;
                 if (!*at)
                         cache->limbo_pages_end = at;
-                cache->limbo_bytes -= page->alloc_bytes;
+                cache->limbo_bytes -= page->alloc_bytes + page_memo_bytes(page);
                 page_free_locked(cache, page);
         }
         for (Buckets **each = &cache->limbo_buckets; *each;) {
@@ -299,7 +300,7 @@ static void limbo_free(PCache *cache) REQUIRES(cache->mu)
 
 /* --- eviction --- */
 
-static Frame *frame_at(const PCache *cache, uint32_t i) REQUIRES(cache->mu)
+Frame *cache_frame_at(const PCache *cache, uint32_t i) REQUIRES(cache->mu)
 {
         return i < FRAME_CHUNK ? &cache->frames[i / FRAME_CHUNK_SMALL][i % FRAME_CHUNK_SMALL]
                                : &cache->frames[FRAME_CHUNK / FRAME_CHUNK_SMALL - 1 + i / FRAME_CHUNK][i % FRAME_CHUNK];
@@ -316,11 +317,11 @@ static void evict(PCache *cache, Frame *frame, Page *page) REQUIRES(cache->mu)
         atomic_fetch_add_explicit(&cache->evicted_count, 1, memory_order_relaxed);
 }
 
-/* Second chance: a page that was used since the hand came by last stays. */
+/* Second chance: a page that was used since the hand came by last stays. Of another one the memos go first. */
 static bool evict_one(PCache *cache, uint32_t *steps) REQUIRES(cache->mu)
 {
         for (; *steps > 0; --*steps) {
-                Frame *frame = frame_at(cache, cache->clock_hand);
+                Frame *frame = cache_frame_at(cache, cache->clock_hand);
                 cache->clock_hand = cache->clock_hand + 1 < cache->frame_count ? cache->clock_hand + 1 : 0;
                 Page *page = atomic_load_explicit(&frame->page, memory_order_relaxed);
                 if (frame->state != FRAME_CLEAN || !page)
@@ -329,20 +330,23 @@ static bool evict_one(PCache *cache, uint32_t *steps) REQUIRES(cache->mu)
                         atomic_store_explicit(&frame->used, 0, memory_order_relaxed);
                         continue;
                 }
-                evict(cache, frame, page);
+                if (!page_memos_drop(cache, page))
+                        evict(cache, frame, page);
                 return true;
         }
         return false;
 }
 
 /* Evicts until `bytes` more fit, and frees what can be freed. In a cache full of dirty nodes the few clean ones are not
- * worth a whole round of the hand for every node read: the next ones go on from there. */
+ * worth a whole round of the hand for every node read: the next ones go on from there. Dirty ones may have memos, which
+ * go when there is nothing else. */
 static void make_room_in(PCache *cache, size_t bytes, uint32_t steps) REQUIRES(cache->mu)
 {
         while (cache->budget_bytes) {
                 size_t used = atomic_load(&cache->used_bytes) - cache->limbo_bytes;
                 if (used + bytes <= cache->budget_bytes ||
-                    used <= atomic_load(&cache->dirty_bytes) + cache->fixed_bytes || !evict_one(cache, &steps))
+                    used <= atomic_load(&cache->dirty_bytes) + cache->fixed_bytes ||
+                    (!evict_one(cache, &steps) && !memos_sift_some(cache, EVICT_STEPS, true)))
                         break;
         }
         limbo_free(cache);
@@ -353,22 +357,36 @@ void cache_make_room(PCache *cache, size_t bytes) REQUIRES(cache->mu)
         make_room_in(cache, bytes, EVICT_STEPS);
 }
 
-void pcache_trim(PCache *cache)
+bool cache_may_take(PCache *cache, size_t bytes)
 {
-        mutex_lock(&cache->mu);
-        if (cache->budget_bytes && resident_bytes(cache) > cache->budget_bytes) {
+        cache_make_room(cache, bytes);
+        /* With what the heap of nodes has free, since that is memory too. A little more than the budget is taken, so
+         * that the next trim has a reason to give back blocks of it: else what is not a node would never get room. */
+        size_t used = resident_bytes(cache) - cache->limbo_bytes;
+        return cache->budget_bytes == 0 || used + bytes <= cache->budget_bytes + cache->budget_bytes / 32;
+}
+
+void cache_trim(PCache *cache, size_t room)
+{
+        if (cache->budget_bytes && resident_bytes(cache) + room > cache->budget_bytes) {
                 /* Memory is given back by the block: so the clean nodes of the blocks that are too many go first. */
-                size_t beside = resident_bytes(cache) - cache->heap.bytes;
+                size_t beside = resident_bytes(cache) + room - cache->heap.bytes;
                 size_t most = cache->budget_bytes - MIN(beside, cache->budget_bytes);
                 uint32_t blocks = heap_blocks_within(&cache->heap, most);
                 for (uint32_t i = 0; i < cache->frame_count; i++) {
-                        Frame *frame = frame_at(cache, i);
+                        Frame *frame = cache_frame_at(cache, i);
                         Page *page = atomic_load_explicit(&frame->page, memory_order_relaxed);
                         if (frame->state == FRAME_CLEAN && page && page->block > blocks)
                                 evict(cache, frame, page);
                 }
         }
-        make_room_in(cache, 0, 2 * cache->frame_count);
+        make_room_in(cache, room, 2 * cache->frame_count);
+}
+
+void pcache_trim(PCache *cache)
+{
+        mutex_lock(&cache->mu);
+        cache_trim(cache, 0);
         mutex_unlock(&cache->mu);
 }
 
@@ -667,7 +685,7 @@ PCache *pcache_close(PCache *cache) NO_TSA
         limbo_free(cache);
         assert(!cache->limbo_pages);
         for (uint32_t i = 0; i < cache->frame_count; i++) {
-                Frame *frame = frame_at(cache, i);
+                Frame *frame = cache_frame_at(cache, i);
                 assert(frame->state != FRAME_DIRTY); /* ptree_close discards these */
                 if (atomic_load(&frame->page))
                         page_free_locked(cache, atomic_load(&frame->page));
@@ -693,6 +711,7 @@ void pcache_stats(PCache *cache, PCacheStats *ret_stats)
 {
         *ret_stats = (PCacheStats){
                 .dirty_bytes = atomic_load(&cache->dirty_bytes),
+                .memo_bytes = atomic_load(&cache->memo_bytes),
                 .hit_count = atomic_load(&cache->hit_count),
                 .read_count = atomic_load(&cache->read_count),
                 .evicted_count = atomic_load(&cache->evicted_count),

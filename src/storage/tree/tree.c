@@ -14,6 +14,8 @@ struct PCursor {
         bool descending;
         Page *page; /* pinned: the leaf with rows first_place .. */
         uint64_t first_place;
+        Page *parent;   /* pinned: its node, for the way to the next leaf; NULL: the leaf is the top, or none */
+        unsigned child; /* of it: the leaf */
 };
 
 /* --- roots --- */
@@ -257,6 +259,61 @@ Status top_get(PTree *tree, PWrite *write, TreeTop *top, Bytes key, Arena *hold,
         return ST_OK;
 }
 
+/* The leaf and place of the first row with a key >= `low`; inside a section. *ret_found false: there is none. */
+static Status first_place(PCache *cache, TreeTop *top, Bytes low, Page **ret_page, unsigned *ret_at, bool *ret_found)
+{
+        Page *page, *fork = NULL; /* fork: the lowest node with a child behind the one that was taken */
+        unsigned taken = 0, at = 0;
+        bool equal;
+        TRY(node_load(cache, &top->top, &page));
+        while (page->h.level) {
+                unsigned child = low.data ? page_child_of(page, low) : 0;
+                if (child < page->h.count) {
+                        fork = page;
+                        taken = child;
+                }
+                TRY(node_down(cache, page, child, &page));
+        }
+        if (low.data)
+                at = page_search(page, low, &equal);
+        if (at == page->h.count && fork) { /* all keys of the next leaf are greater */
+                TRY(node_down(cache, fork, taken + 1, &page));
+                while (page->h.level)
+                        TRY(node_down(cache, page, 0, &page));
+                at = 0;
+        }
+        *ret_page = page;
+        *ret_at = at;
+        *ret_found = at < page->h.count;
+        return ST_OK;
+}
+
+Status top_first(PTree *tree, PWrite *write, TreeTop *top, PRange range, Arena *hold, Bytes *ret_key, Bytes *ret_value,
+                 bool *ret_found)
+{
+        PCache *cache = tree->cache;
+        Page *page;
+        Bytes key, value;
+        unsigned at;
+        bool found = false;
+        *ret_found = false;
+        if (!top || top->top.rows == 0)
+                return ST_OK;
+        _cleanup_(section_leavep) Section *section = NULL;
+        TRY(section_enter(cache, &section));
+        TRY(first_place(cache, top, range.low, &page, &at, &found));
+        if (!found)
+                return ST_OK;
+        TRY(key_out(page, at, hold, &key));
+        if (range.high.data && bytes_compare(key, range.high) >= 0)
+                return ST_OK;
+        TRY(value_out(tree, write, page, at, false, hold, &value));
+        *ret_key = key;
+        *ret_value = value;
+        *ret_found = true;
+        return ST_OK;
+}
+
 Status ptree_get(PSnapshot *snapshot, uint32_t id, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found)
 {
         PTree *tree = atomic_load_explicit(&snapshot->tree, memory_order_relaxed);
@@ -323,19 +380,27 @@ static Status top_range(PCache *cache, TreeTop *top, PRange range, uint64_t *ret
         return ST_OK;
 }
 
+static Status counts_wrong(const PCache *cache)
+{
+        return status_new(ERR_CORRUPT, "%s: a node's row counts do not add up", cache->name);
+}
+
 /* The leaf of row `n`, which exists; inside a section. */
-static Status top_seek(PCache *cache, TreeTop *top, uint64_t n, Page **ret_page, unsigned *ret_index)
+static Status top_seek(PCache *cache, TreeTop *top, uint64_t n, Step *ret_parent, Page **ret_page, unsigned *ret_index)
 {
         Page *page;
+        Step parent = {0};
         TRY(node_load(cache, &top->top, &page));
         while (page->h.level) {
                 unsigned i = 0, last = page->h.count;
                 while (i < last && n >= page->children[i].rows)
                         n -= page->children[i++].rows;
+                parent = (Step){.page = page, .index = i};
                 TRY(node_down(cache, page, i, &page));
         }
         if (n >= page->h.count)
-                return status_new(ERR_CORRUPT, "%s: a node's row counts do not add up", cache->name);
+                return counts_wrong(cache);
+        *ret_parent = parent;
         *ret_page = page;
         *ret_index = (unsigned)n;
         return ST_OK;
@@ -373,10 +438,11 @@ Status ptree_nth(PSnapshot *snapshot, uint32_t id, uint64_t n, Arena *hold, Byte
         if (found) {
                 _cleanup_(section_leavep) Section *section = NULL;
                 Page *page;
+                Step parent;
                 unsigned at;
                 Bytes key;
                 TRY(section_enter(cache, &section));
-                TRY(top_seek(cache, top, n, &page, &at));
+                TRY(top_seek(cache, top, n, &parent, &page, &at));
                 TRY(key_out(page, at, hold, &key));
                 if (ret_value)
                         TRY(value_out(snapshot_tree(snapshot), NULL, page, at, false, hold, ret_value));
@@ -437,20 +503,83 @@ Status ptree_cursor_open(PSnapshot *snapshot, uint32_t id, PRange range, bool de
         return ST_OK;
 }
 
-/* Goes to the leaf of the cursor's place and stays on it. */
+/* The leaf beside the cursor's, which has its place: from the node above. *ret_page NULL: it is not there. */
+static Status neighbour_seek(PCursor *cursor, Step *ret_parent, Page **ret_page, unsigned *ret_index)
+{
+        PCache *cache = snapshot_cache(cursor->snapshot);
+        Page *parent = cursor->parent, *page;
+        unsigned child = cursor->child, count = cursor->page ? cursor->page->h.count : 0;
+        bool next = parent && cursor->place == cursor->first_place + count && child < parent->h.count;
+        bool previous = parent && cursor->place + 1 == cursor->first_place && child > 0;
+        *ret_page = NULL;
+        if (!next && !previous)
+                return ST_OK;
+        child += next ? 1 : -1u;
+        TRY(node_down(cache, parent, child, &page));
+        if (unlikely(page->h.count != parent->children[child].rows))
+                return counts_wrong(cache);
+        *ret_parent = (Step){.page = parent, .index = child};
+        *ret_page = page;
+        *ret_index = next ? 0 : page->h.count - 1u;
+        return ST_OK;
+}
+
+/* The leaves behind child `at` come on their way while it is read: of the next one what is remembered of it, of the one
+ * after that the page's first lines. Inside a section, or a page could be gone. */
+static void neighbours_prefetch(const Page *parent, unsigned at)
+{
+        if (at + 2 <= parent->h.count) {
+                const Child *far = &parent->children[at + 2];
+                const Page *page = atomic_load_explicit(&far->hint, memory_order_relaxed);
+                __builtin_prefetch(atomic_load_explicit(&far->frame, memory_order_relaxed));
+                __builtin_prefetch(page);
+                __builtin_prefetch((const void *)((uintptr_t)page + offsetof(Page, image)));
+        }
+        if (at + 1 <= parent->h.count && parent->h.level == 1) {
+                const Child *near = &parent->children[at + 1];
+                uint64_t extent = atomic_load_explicit(&near->extent, memory_order_acquire);
+                Frame *frame = atomic_load_explicit(&near->frame, memory_order_acquire);
+                if (!frame || (extent && atomic_load_explicit(&frame->extent, memory_order_acquire) != extent))
+                        return;
+                const Page *page = atomic_load_explicit(&frame->page, memory_order_acquire);
+                const char *memo = page ? (const char *)atomic_load_explicit(&page->memos, memory_order_relaxed) : NULL;
+                if (memo) {
+                        __builtin_prefetch(memo);
+                        __builtin_prefetch(memo + CACHE_LINE);
+                }
+        }
+}
+
+static void pin_change(Page **pinned, Page *page)
+{
+        if (*pinned == page)
+                return;
+        if (page)
+                page_pin(page);
+        page_unpin(*pinned);
+        *pinned = page;
+}
+
+/* Goes to the leaf of the cursor's place and stays on it. A clean node says where its children are stored, and a dirty
+ * one is not evicted: so the node above is good for as long as it is pinned. */
 static Status cursor_seat(PCursor *cursor)
 {
         PCache *cache = snapshot_cache(cursor->snapshot);
         _cleanup_(section_leavep) Section *section = NULL;
         Page *page;
+        Step parent;
         unsigned at;
         if (cursor->page && cursor->place - cursor->first_place < cursor->page->h.count)
                 return ST_OK;
         TRY(section_enter(cache, &section));
-        TRY(top_seek(cache, cursor->top, cursor->place, &page, &at));
-        page_unpin(cursor->page);
-        atomic_fetch_add_explicit(&page->pins, 1, memory_order_relaxed);
-        cursor->page = page;
+        TRY(neighbour_seek(cursor, &parent, &page, &at));
+        if (page && !cursor->descending)
+                neighbours_prefetch(parent.page, parent.index);
+        if (!page)
+                TRY(top_seek(cache, cursor->top, cursor->place, &parent, &page, &at));
+        pin_change(&cursor->page, page);
+        pin_change(&cursor->parent, parent.page);
+        cursor->child = parent.index;
         cursor->first_place = cursor->place - at;
         return ST_OK;
 }
@@ -496,7 +625,46 @@ Status ptree_cursor_seek(PCursor *cursor, Bytes key)
 
 void ptree_cursor_close(PCursor *cursor)
 {
-        if (cursor)
+        if (cursor) {
                 page_unpin(cursor->page);
+                page_unpin(cursor->parent);
+        }
         mem_free(cursor);
+}
+
+/* --- by leaves --- */
+
+Status ptree_cursor_block(PCursor *cursor, uint32_t *ret_total, uint32_t *ret_first, uint32_t *ret_count)
+{
+        assert(!cursor->descending);
+        *ret_total = *ret_first = *ret_count = 0;
+        if (cursor->left == 0)
+                return ST_OK;
+        TRY(cursor_seat(cursor));
+        uint32_t total = cursor->page->h.count, first = (uint32_t)(cursor->place - cursor->first_place);
+        uint32_t count = (uint32_t)MIN(cursor->left, (uint64_t)(total - first));
+        cursor->left -= count;
+        cursor->place += count;
+        *ret_total = total;
+        *ret_first = first;
+        *ret_count = count;
+        return ST_OK;
+}
+
+Status ptree_block_row(PCursor *cursor, uint32_t i, Arena *hold, Bytes *ret_value)
+{
+        assert(i < cursor->page->h.count);
+        if (unlikely(page_value(cursor->page, i, ret_value) & CODE_LARGE))
+                return value_out(snapshot_tree(cursor->snapshot), NULL, cursor->page, i, true, hold, ret_value);
+        return ST_OK;
+}
+
+const Memo *ptree_block_memo(PCursor *cursor, uint64_t key)
+{
+        return page_memo(cursor->page, key);
+}
+
+const Memo *ptree_block_remember(PCursor *cursor, Memo *memo)
+{
+        return page_remember(snapshot_cache(cursor->snapshot), cursor->page, memo);
 }

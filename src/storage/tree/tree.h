@@ -24,6 +24,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/memo.h"
 #include "storage/slab/space.h"
 
 #define PTREE_MAX_KEY_BYTES 1024
@@ -49,6 +50,7 @@ typedef struct PCacheOptions {
 typedef struct PCacheStats {
         uint64_t used_bytes;  /* memory taken: what is kept, what waits to be freed, free slots */
         uint64_t dirty_bytes; /* of these, not in the file */
+        uint64_t memo_bytes;  /* of these, memos */
         uint64_t frame_count, hit_count, read_count, evicted_count; /* hits: found in memory, but not by pointer */
         uint64_t value_hit_count, value_read_count; /* of values in extents of their own: kept in memory; read */
 } PCacheStats;
@@ -125,11 +127,26 @@ void ptree_cursor_skip(PCursor *cursor, uint64_t n, uint64_t *ret_skipped);
 MUST_USE Status ptree_cursor_seek(PCursor *cursor, Bytes key);
 void ptree_cursor_close(PCursor *cursor); /* NULL is fine */
 
+/* --- reading by leaves: an ascending cursor, instead of ptree_cursor_next --- */
+/* The next leaf: it has `total` rows, of which first .. first + count - 1 are within the range; count 0: at the end. It
+ * stays in memory until the next call or the cursor's end. After an error the cursor is where it was, in no leaf. */
+MUST_USE Status ptree_cursor_block(PCursor *cursor, uint32_t *ret_total, uint32_t *ret_first, uint32_t *ret_count);
+/* The value of row i < total: where it lies in the leaf, or read into `hold`. */
+MUST_USE Status ptree_block_row(PCursor *cursor, uint32_t i, Arena *hold, Bytes *ret_value);
+/* What is remembered of the leaf under this key, or NULL. */
+const Memo *ptree_block_memo(PCursor *cursor, uint64_t key);
+/* Takes the memo over. Returns what is remembered from now on: it, another of that key that was there before, or NULL:
+ * there is no room, and it is freed. */
+const Memo *ptree_block_remember(PCursor *cursor, Memo *memo);
+
 /* --- writing: after an error the write can only be aborted --- */
 MUST_USE Status ptree_write_begin(PTree *tree, PWrite **ret_write);
 void *ptree_write_ctx(const PWrite *write); /* PTreeOptions.codec_ctx */
 /* Sees what this write has done so far. */
 MUST_USE Status ptree_write_get(PWrite *write, uint32_t id, Bytes key, Arena *hold, Bytes *ret_value, bool *ret_found);
+/* The same of the first row within the range. */
+MUST_USE Status ptree_write_first(PWrite *write, uint32_t id, PRange range, Arena *hold, Bytes *ret_key,
+                                  Bytes *ret_value, bool *ret_found);
 /* ERR_LIMIT: key too long, value of 4 GiB, dirty_max_bytes. Large values gather in memory, and are written when they
  * are more than 1 MiB: ERR_IO, ERR_NO_SPACE. */
 MUST_USE Status ptree_write_put(PWrite *write, uint32_t id, Bytes key, Bytes value);

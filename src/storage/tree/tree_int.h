@@ -5,7 +5,7 @@
  *      cache.c    frames: which nodes are in memory, eviction, read sections
  *      pin.c      snapshots, and when what a commit replaced may go
  *      tree.c     opening, reading, cursors          write.c   editing        bulk.c   loads
- *      value.c    values in extents of their own
+ *      value.c    values in extents of their own   memo.c    what is remembered of leaves
  *      flush.c    dirty nodes to the file, the checker
  *
  * Pictures and invariants: README.md in this folder. */
@@ -82,7 +82,10 @@ typedef struct Page {
         uint32_t alloc_bytes;
         uint32_t capacity;       /* of image */
         uint32_t child_capacity; /* of children */
-        Child *children;         /* inner: behind the image, in the same slot */
+        union {
+                Child *children;     /* inner: behind the image, in the same slot */
+                Memo *_Atomic memos; /* leaf: what is remembered of it (cache.c) */
+        };
         uint8_t prefix_head[16]; /* the prefix's first bytes: a search seldom looks at its place behind the heap */
         union {
                 PageHeader h;
@@ -278,7 +281,7 @@ struct PCache {
         size_t budget_bytes, dirty_max_bytes;
         Status (*flushed)(void *ctx, size_t bytes);
         void *flushed_ctx;
-        atomic_size_t used_bytes, dirty_bytes;
+        atomic_size_t used_bytes, dirty_bytes, memo_bytes;
         _Atomic uint64_t hit_count, read_count, evicted_count, value_read_count;
         atomic_bool value_seen; /* values have been kept in memory */
         _Atomic uint64_t epoch; /* starts at 1 */
@@ -286,16 +289,17 @@ struct PCache {
         Section *_Atomic sections[SLOT_CHUNKS];
         PSnapshot *_Atomic pins[SLOT_CHUNKS];
         atomic_uint section_count, section_high, pin_count, pin_high;
-        Mutex mu;                             /* order 65 in docs/locks.md; not held during reads and writes */
-        PageHeap heap;                        /* GUARDED_BY(mu) */
-        void *slot_memory[2][SLOT_CHUNKS];    /* GUARDED_BY(mu) */
-        Frame *frames[FRAME_CHUNKS];          /* GUARDED_BY(mu) */
-        uint32_t frame_count, clock_hand;     /* GUARDED_BY(mu) */
-        Frame *free_frames;                   /* GUARDED_BY(mu) */
-        Buckets *_Atomic buckets;             /* by extent; changed under mu */
-        Buckets *limbo_buckets;               /* GUARDED_BY(mu) */
-        size_t hashed_count;                  /* GUARDED_BY(mu) */
-        Page *limbo_pages, **limbo_pages_end; /* GUARDED_BY(mu); ascending stamps */
+        Mutex mu;                               /* order 65 in docs/locks.md; not held during reads and writes */
+        PageHeap heap;                          /* GUARDED_BY(mu) */
+        void *slot_memory[2][SLOT_CHUNKS];      /* GUARDED_BY(mu) */
+        Frame *frames[FRAME_CHUNKS];            /* GUARDED_BY(mu) */
+        uint32_t frame_count, clock_hand;       /* GUARDED_BY(mu) */
+        uint32_t memo_hand, memo_refused_count; /* GUARDED_BY(mu) */
+        Frame *free_frames;                     /* GUARDED_BY(mu) */
+        Buckets *_Atomic buckets;               /* by extent; changed under mu */
+        Buckets *limbo_buckets;                 /* GUARDED_BY(mu) */
+        size_t hashed_count;                    /* GUARDED_BY(mu) */
+        Page *limbo_pages, **limbo_pages_end;   /* GUARDED_BY(mu); ascending stamps */
         Frame *_Atomic limbo_frames, *_Atomic *limbo_frames_end;
         size_t limbo_bytes,
                 fixed_bytes; /* GUARDED_BY(mu); parts of used_bytes: waiting to be freed, frames and slots */
@@ -314,8 +318,13 @@ MUST_USE Status pin_slot_take(PCache *cache, PSnapshot **ret_pin);
 /* A slot for a node, after making room for it; NULL when out of memory. */
 Page *page_alloc(PCache *cache);
 void page_free(PCache *cache, Page *page); /* nobody looks at it; NULL is fine */
-/* Shared with value.c. */
+/* Shared with value.c and memo.c. */
 void cache_make_room(PCache *cache, size_t bytes) REQUIRES(cache->mu);
+/* Makes room for something from the heap that nobody depends on; false: there is none. */
+bool cache_may_take(PCache *cache, size_t bytes) REQUIRES(cache->mu);
+/* Evicts until the blocks of nodes leave `room` of the budget. Looks at all frames. */
+void cache_trim(PCache *cache, size_t room) REQUIRES(cache->mu);
+Frame *cache_frame_at(const PCache *cache, uint32_t i) REQUIRES(cache->mu);
 Frame *cache_hash_find(PCache *cache, uint64_t extent) REQUIRES(cache->mu);
 /* The same in a section, without the lock; may miss one that is there. */
 Frame *cache_hash_look(PCache *cache, uint64_t extent);
@@ -407,12 +416,32 @@ MUST_USE Status node_copy(PCache *cache, Child *child, Extent *ret_extent, Page 
 /* Reads a stored node, past the frames; `own`: freed with mem_free(). */
 MUST_USE Status node_read(PCache *cache, Extent extent, uint32_t bytes, bool own, Page **ret_page);
 Status corrupt(PCache *cache, Extent extent, const char *why) MUST_USE __attribute__((returns_nonnull));
-/* For a cursor that stays on a page between sections. */
+/* For a cursor that stays on a page between sections; inside one. Sequentially consistent: memo.c looks at the
+ * memos and then at the pins, a reader the other way round. */
+static inline void page_pin(Page *page)
+{
+        atomic_fetch_add(&page->pins, 1);
+}
 static inline void page_unpin(Page *page)
 {
         if (page)
                 atomic_fetch_sub_explicit(&page->pins, 1, memory_order_release);
 }
+
+/* --- memo.c: what is remembered of leaves --- */
+
+/* Of a leaf that the caller has pinned; valid until it is unpinned. */
+const Memo *page_memo(const Page *page, uint64_t key);
+/* Takes the memo over; tree.h, ptree_block_remember. */
+const Memo *page_remember(PCache *cache, Page *page, Memo *memo);
+size_t page_memo_bytes(const Page *page); /* 0 for any other page */
+/* Of a page that goes: nobody looks at it. */
+void page_memos_free(PCache *cache, Page *page) REQUIRES(cache->mu);
+/* Of a page that stays. False if it has none, or somebody has it pinned. */
+bool page_memos_drop(PCache *cache, Page *page) REQUIRES(cache->mu);
+/* A hand goes over up to `steps` frames, to the first leaf of which it can drop memos: those not asked for since it
+ * came by last, or `all`. */
+bool memos_sift_some(PCache *cache, uint32_t steps, bool all) REQUIRES(cache->mu);
 
 /* --- pin.c: versions and garbage --- */
 
@@ -561,6 +590,8 @@ typedef struct Step {
         unsigned index; /* of the child taken, or of the row */
 } Step;
 /* `write`: whose tree it is, or NULL. */
+MUST_USE Status top_first(PTree *tree, PWrite *write, TreeTop *top, PRange range, Arena *hold, Bytes *ret_key,
+                          Bytes *ret_value, bool *ret_found);
 MUST_USE Status top_get(PTree *tree, PWrite *write, TreeTop *top, Bytes key, Arena *hold, Bytes *ret_value,
                         bool *ret_found);
 

@@ -333,12 +333,7 @@ static void value_keep(PCache *cache, LargeRef ref, Bytes value)
         if (value.size)
                 memcpy(page->image, value.data, value.size);
         mutex_lock(&cache->mu);
-        cache_make_room(cache, bytes);
-        /* With what the heap of nodes has free, since that is memory too. A little more than the budget is taken, so
-         * that the next trim has a reason to give back blocks of it: else values would never get the place of nodes. */
-        size_t used = atomic_load(&cache->used_bytes) - cache->limbo_bytes + cache->heap.free_count * PAGE_SLOT_BYTES;
-        bool room = cache->budget_bytes == 0 || used + bytes <= cache->budget_bytes + cache->budget_bytes / 32;
-        if (room && !cache_hash_find(cache, ref.extent | VALUE_MARK)) {
+        if (cache_may_take(cache, bytes) && !cache_hash_find(cache, ref.extent | VALUE_MARK)) {
                 Frame *frame = cache_frame_take(cache);
                 if (frame) {
                         frame->birth = ref.birth;

@@ -137,6 +137,12 @@ Status ptree_write_get(PWrite *write, uint32_t id, Bytes key, Arena *hold, Bytes
         return top_get(write->tree, write, root_top(write->root, id), key, hold, ret_value, ret_found);
 }
 
+Status ptree_write_first(PWrite *write, uint32_t id, PRange range, Arena *hold, Bytes *ret_key, Bytes *ret_value,
+                         bool *ret_found)
+{
+        return top_first(write->tree, write, root_top(write->root, id), range, hold, ret_key, ret_value, ret_found);
+}
+
 /* --- paths --- */
 
 static bool node_editable(const Child *child, uint64_t version)
