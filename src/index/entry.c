@@ -26,7 +26,8 @@ static void add_entry(Maker *maker, Bytes value, uint32_t tag)
         IndexEntries *entries = &maker->entries;
         bool cut = value.size > INDEX_VALUE_MAX;
         size_t kept = cut ? INDEX_VALUE_MAX : value.size, tag_bytes = maker->shape.multi ? INDEX_TAG_BYTES : 0;
-        size_t size = kept + maker->primary_key.size + tag_bytes;
+        size_t hash_bytes = cut ? INDEX_HASH_BYTES : 0;
+        size_t size = kept + hash_bytes + maker->primary_key.size + tag_bytes;
         if (entries->count == maker->capacity) {
                 size_t capacity = maker->capacity ? 2 * maker->capacity : 1;
                 IndexEntry *items = arena_array(maker->arena, IndexEntry, capacity);
@@ -37,13 +38,16 @@ static void add_entry(Maker *maker, Bytes value, uint32_t tag)
         }
         uint8_t *key = arena_alloc(maker->arena, size);
         memcpy(key, value.data, kept);
-        memcpy(key + kept, maker->primary_key.data, maker->primary_key.size);
+        if (cut)
+                store_u64(key + kept, bytes_hash(value.data, value.size));
+        memcpy(key + kept + hash_bytes, maker->primary_key.data, maker->primary_key.size);
         if (tag_bytes) {
                 uint32_t big_endian = __builtin_bswap32(tag);
                 memcpy(key + size - tag_bytes, &big_endian, tag_bytes);
         }
         IndexEntry *entry = &entries->items[entries->count++];
         entry->key = BYTES(key, size);
+        entry->whole = cut ? value : BYTES_NONE;
         store_u16(entry->value, (uint16_t)(kept | (cut ? CUT_FLAG : 0)));
 }
 
@@ -113,14 +117,15 @@ bool index_entry_read(IndexShape shape, Bytes key, Bytes value, IndexEntryParts 
         uint16_t head = load_u16(value.data);
         size_t kept = head & ~CUT_FLAG;
         bool cut = head & CUT_FLAG;
+        size_t same = kept + (cut ? INDEX_HASH_BYTES : 0);
         if (kept > INDEX_VALUE_MAX || (cut && kept != INDEX_VALUE_MAX) || (shape.geo && kept != CELL_BYTES) ||
-            key.size <= kept + tag_bytes || kept == 0)
+            key.size <= same + tag_bytes || kept == 0)
                 return false;
         *ret = (IndexEntryParts){
                 .value = BYTES(key.data, kept),
                 .cut = cut,
-                .primary_key = BYTES(key.data + kept, key.size - kept - tag_bytes),
-                .row = BYTES(key.data + kept, key.size - kept),
+                .primary_key = BYTES(key.data + same, key.size - same - tag_bytes),
+                .row = BYTES(key.data + same, key.size - same),
         };
         if (tag_bytes) {
                 uint32_t big_endian;
@@ -142,7 +147,8 @@ Value index_value_at(IndexShape shape, Value value, uint32_t tag)
 /* All that begin with a whole value have that value, since no encoded value is the beginning of another. */
 IndexSpan index_span(IndexBound low, IndexBound high, Arena *arena)
 {
-        IndexSpan span = {.low_open = low.open, .high_open = high.open};
+        static const uint8_t rest = INDEX_REST; /* begins behind all entries */
+        IndexSpan span = {.low_open = low.open, .high_open = high.open, .sure = {.high = BYTES(&rest, 1)}};
         if (!low.none) {
                 span.low = key_encode(low.value, arena);
                 bool cut = span.low.size > INDEX_VALUE_MAX;
@@ -186,7 +192,7 @@ bool index_span_holds(const IndexSpan *span, Bytes whole)
         return true;
 }
 
-EngineRange index_group(Bytes prefix, uint8_t after[INDEX_VALUE_MAX])
+static EngineRange begin_with(Bytes prefix, uint8_t *after)
 {
         size_t size = prefix.size;
         while (prefix.data[size - 1] == 0xff) /* not all are: the first is a type's */
@@ -194,6 +200,18 @@ EngineRange index_group(Bytes prefix, uint8_t after[INDEX_VALUE_MAX])
         memcpy(after, prefix.data, size);
         after[size - 1]++;
         return (EngineRange){.low = prefix, .high = BYTES(after, size)};
+}
+
+EngineRange index_group(Bytes prefix, uint8_t after[INDEX_VALUE_MAX])
+{
+        return begin_with(prefix, after);
+}
+
+EngineRange index_same(const IndexEntry *entry, uint8_t after[INDEX_SAME_MAX])
+{
+        uint16_t head = load_u16(entry->value);
+        size_t same = head & CUT_FLAG ? INDEX_SAME_MAX : head;
+        return begin_with(BYTES(entry->key.data, same), after);
 }
 
 EngineRange index_cells(GeoRange range, IndexCells *cells)

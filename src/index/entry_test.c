@@ -101,6 +101,31 @@ static bool in_range(EngineRange range, Bytes key)
                (!range.high.data || bytes_compare(key, range.high) < 0);
 }
 
+/* Entries of equal values, and no others (that two of these have one hash would be chance), are where one of them says.
+ */
+static void test_same_values(void **state)
+{
+        Value values[] = {parse("1"),        parse("2"),         parse("\"x\""),    parse("\"xx\""),
+                          parse("[\"x\"]"),  parse("[\"x\",1]"), text_of(198, 'x'), text_of(199, 'x'),
+                          text_of(200, 'x'), text_of(201, 'a'),  text_of(201, 'b'), text_of(400, 'a'),
+                          text_of(400, 'b'), text_of(401, 'b'),  parse("true"),     parse("[]")};
+        for (size_t shape = 0; shape < 2; shape++)
+                for (size_t i = 0; i < ELEMENTS(values); i++)
+                        for (size_t k = 0; k < ELEMENTS(values); k++) {
+                                /* an array is several values in a multi index */
+                                Value one = values[i], many = value_array(&values[k], 1);
+                                IndexEntries a =
+                                        entries_of(shape ? multi : simple, shape ? value_array(&one, 1) : one, 1);
+                                IndexEntries b = entries_of(shape ? multi : simple, shape ? many : values[k], 99);
+                                uint8_t after[INDEX_SAME_MAX];
+                                assert_int_equal(a.count, 1);
+                                assert_true(in_range(index_same(&a.items[0], after), b.items[0].key) == (i == k));
+                                bool cut = a.items[0].whole.data;
+                                assert_true(cut == (key_encode(one, &arena).size > INDEX_VALUE_MAX));
+                                assert_true(!cut || bytes_equal(a.items[0].whole, key_encode(one, &arena)));
+                        }
+}
+
 /* What an entry's key says about bounds: it is in `sure`, or doubtful, or outside; against the values themselves. */
 static void check_span(const Value *values, size_t count, IndexBound low, IndexBound high)
 {
@@ -201,9 +226,9 @@ static void test_strangers(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_whole_values), cmocka_unit_test(test_no_entries),
-                cmocka_unit_test(test_multi),        cmocka_unit_test(test_spans),
-                cmocka_unit_test(test_geo),          cmocka_unit_test(test_strangers),
+                cmocka_unit_test(test_whole_values), cmocka_unit_test(test_no_entries),  cmocka_unit_test(test_multi),
+                cmocka_unit_test(test_spans),        cmocka_unit_test(test_same_values), cmocka_unit_test(test_geo),
+                cmocka_unit_test(test_strangers),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "table/transaction.h"
+#include "table/ttl.h"
 #include "table/users.h"
 
 #define NAME_ON_STACK 256
@@ -131,7 +133,7 @@ static Status give_state(TableCatalog *catalog, const TableSettings *settings, T
         if (settings->schema)
                 table->schema = schema_ref(settings->schema);
         else
-                TRY(schema_new(schema_version(catalog), NULL, 0, BYTES_NONE, NULL, &table->schema));
+                TRY(schema_new(schema_version(catalog), &(SchemaSpec){0}, &table->schema));
         if (settings->state)
                 table->state = table_state_ref(settings->state);
         else
@@ -577,9 +579,8 @@ static Status load_table(TableCatalog *catalog, Bytes key, Value doc)
         if (!s.engine)
                 return broken(key, "names a storage engine that this program does not have");
         _cleanup_(schema_unrefp) Schema *schema = NULL;
-        TRY_CTX(schema_decode(schema_version(catalog), value_get_str(doc, "indexes"), value_get_str(doc, "write_hook"),
-                              &schema),
-                "reading the catalog's document `%.*s`", (int)key.size, (const char *)key.data);
+        TRY_CTX(schema_decode(schema_version(catalog), doc, &schema), "reading the catalog's document `%.*s`",
+                (int)key.size, (const char *)key.data);
         s.schema = schema;
         StoreTable *store = store_table_ref(catalog->store, s.store_id);
         if (!store)
@@ -701,6 +702,7 @@ Status catalog_open(Store *store, const HostOps *host, const char *engine, bool 
         catalog->engine = engine_named(BYTES_STR(engine ? engine : DEFAULT_ENGINE));
         if (!catalog->engine)
                 return status_new(ERR_INVALID, "there is no storage engine \"%s\"", engine);
+        catalog->by_hand = by_hand;
         mutex_init(&catalog->ddl_mu);
         mutex_init(&catalog->scratch_mu);
         for (unsigned i = 0; i < NAMES_SLOTS; i++)
@@ -708,6 +710,7 @@ Status catalog_open(Store *store, const HostOps *host, const char *engine, bool 
         TRY(map_new(&catalog->tables));
         TRY(map_new(&catalog->databases));
         TRY(map_new(&catalog->users));
+        TRY(transactions_new(catalog, &catalog->transactions));
         TRY(system_init(catalog));
 
         catalog->documents = store_table_ref(store, CATALOG_TABLE_ID);
@@ -721,7 +724,11 @@ Status catalog_open(Store *store, const HostOps *host, const char *engine, bool 
         catalog->builder = builder_new(catalog, by_hand);
         if (!catalog->builder)
                 return status_nomem();
+        catalog->expirer = expirer_new(catalog, by_hand);
+        if (!catalog->expirer)
+                return status_nomem();
         TRY_CTX(build_recover(catalog), "beginning unfinished indexes anew");
+        TRY(ttl_start(catalog));
 
         TableSource *source = &catalog->source;
         source->ctx = catalog;
@@ -749,6 +756,7 @@ Status catalog_open(Store *store, const HostOps *host, const char *engine, bool 
         source->reconfigure = placement_reconfigure;
         source->rebalance = placement_rebalance;
         index_ddl_fill(source);
+        transactions_fill(source);
         *ret_catalog = take(catalog);
         return ST_OK;
 }
@@ -757,7 +765,9 @@ TableCatalog *table_source_close(TableCatalog *catalog)
 {
         if (!catalog)
                 return NULL;
+        catalog->transactions = transactions_free(catalog->transactions);
         catalog->builder = builder_free(catalog->builder);
+        catalog->expirer = expirer_free(catalog->expirer);
         catalog_forget(catalog);
         system_done(catalog);
         store_table_unref(catalog->documents);

@@ -5,6 +5,7 @@
  * because entering may fail for want of memory and a finished commit cannot be taken back. */
 #include "table/index_int.h"
 #include "table/table_int.h"
+#include "table/ttl.h"
 
 #include <assert.h>
 #include <setjmp.h>
@@ -118,21 +119,22 @@ static Status put_database(TableCatalog *catalog, Commit *commit, Bytes id, Byte
 static Status put_table_fields(TableCatalog *catalog, Commit *commit, const TableSettings *s, Arena *arena)
 {
         uint8_t key[UUID_TEXT_BYTES + 1];
-        Value indexes = value_array(NULL, 0), hook = value_null();
+        SchemaFields schema = {.indexes = value_array(NULL, 0), .ttl = value_null(), .write_hook = value_null()};
         if (s->schema)
-                TRY(schema_encode(s->schema, arena, &indexes, &hook));
+                TRY(schema_encode(s->schema, arena, &schema));
         Field fields[] = {
                 {BYTES_STR("db"), value_string(BYTES(s->database->id, UUID_TEXT_BYTES))},
                 {BYTES_STR("durability"), value_str(s->hard ? "hard" : "soft")},
                 {BYTES_STR("engine"), value_str(s->engine)},
                 {BYTES_STR("id"), value_string(s->id)},
-                {BYTES_STR("indexes"), indexes},
+                {BYTES_STR("indexes"), schema.indexes},
                 {BYTES_STR("name"), value_string(s->name)},
                 {BYTES_STR("primary_key"), value_string(s->primary_key)},
                 {BYTES_STR("shards"), value_number(s->shard_count)},
                 {BYTES_STR("store_id"), value_number((double)s->store_id)},
+                {BYTES_STR("ttl"), schema.ttl},
                 {BYTES_STR("write_acks"), value_str(s->ack_single ? "single" : "majority")},
-                {BYTES_STR("write_hook"), hook},
+                {BYTES_STR("write_hook"), schema.write_hook},
         };
         return ddl_put_document(catalog, commit, document_key('t', s->id.data, key),
                                 value_object_sorted(fields, ELEMENTS(fields)));
@@ -539,9 +541,12 @@ Status ddl_publish_table(TableCatalog *catalog, Commit *commit, TableRef *table,
 
 /* `placement`: options as of reconfigure, checked once it is known that names are free; V_NONE: s->shard_count holds.
  */
-static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Value placement, Arena *arena,
-                                  Value *ret_result, uint64_t *ret_position)
+static Status table_create_locked(TableCatalog *catalog, TableSettings *s, const TtlSpec *ttl, Value placement,
+                                  Arena *arena, Value *ret_result, uint64_t *ret_position)
 {
+        static const Schema none = {0};
+        _cleanup_(schema_unrefp) Schema *schema = NULL;
+        uint32_t tree;
         char id[UUID_TEXT_BYTES + 1];
         Commit *commit = NULL;
         StoreTable *store = NULL;
@@ -559,6 +564,8 @@ static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Value
                 s->id = BYTES(id, UUID_TEXT_BYTES);
         }
         s->store_id = catalog->next_store_id;
+        TRY(ttl_schema(catalog, &none, ttl, true, &schema, &tree));
+        s->schema = schema;
         TRY(ddl_begin(catalog, &commit));
         Status st = ddl_put_table(catalog, commit, s);
         if (!st)
@@ -578,6 +585,9 @@ static Status table_create_locked(TableCatalog *catalog, TableSettings *s, Value
         }
         TRY(ddl_publish_table(catalog, commit, table, NULL, ret_position));
         catalog->next_store_id++;
+        s->schema = NULL;
+        if (schema)
+                ttl_wake(catalog);
         return ST_OK;
 }
 
@@ -596,11 +606,18 @@ static Status no_engine(Bytes name)
                           (const char *)name.data, choices);
 }
 
+static Status bad_ttl(const char *wrong, Value got, Arena *arena)
+{
+        Bytes text = json_truncated_text(got, arena);
+        return status_new(ERR_LOGIC, "Option `ttl`: %s%.*s", wrong, (int)text.size, (const char *)text.data);
+}
+
 Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *arena, Value *ret_result,
                         uint64_t *ret_position)
 {
         TableCatalog *catalog = ctx;
         TableSettings s = {.shard_count = 1, .db = db, .name = name, .primary_key = BYTES_STR("id")};
+        TtlSpec ttl = {0};
         if (!source_name_valid(name))
                 return bad_name("Table", name);
         if (is_system(db))
@@ -615,8 +632,12 @@ Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *a
         s.engine = value_is(v, V_STRING) ? engine_named(value_bytes(v)) : catalog->engine;
         if (!s.engine)
                 return no_engine(value_bytes(v));
+        v = has_options ? value_get_str(options, "ttl") : value_none();
+        const char *wrong = value_is(v, V_NONE) ? NULL : ttl_read(v, &ttl, &v);
+        if (wrong)
+                return bad_ttl(wrong, v, arena);
         mutex_lock(&catalog->ddl_mu);
-        Status st = table_create_locked(catalog, &s, options, arena, ret_result, ret_position);
+        Status st = table_create_locked(catalog, &s, &ttl, options, arena, ret_result, ret_position);
         mutex_unlock(&catalog->ddl_mu);
         return st;
 }
@@ -646,7 +667,7 @@ static Status table_insert_locked(TableCatalog *catalog, const TableConfig *conf
                            .shard_count = config->shard_count,
                            .hard = config->hard,
                            .ack_single = config->ack_single};
-        TRY(table_create_locked(catalog, &s, value_none(), arena, &result, ret_position));
+        TRY(table_create_locked(catalog, &s, &config->ttl, value_none(), arena, &result, ret_position));
         TableRef *table = names_table(catalog, s.db, s.name);
         Answer answer = {.table = table, .row_only = true, .uuids = config->uuids};
         return build_guarded(arena, build_answer, &answer, ret_row);
@@ -714,10 +735,59 @@ TableRef *ddl_find_table(TableCatalog *catalog, Bytes id)
         return NULL;
 }
 
-static Status configure_locked(TableCatalog *catalog, const TableConfig *s, uint64_t *ret_position)
+/* Its index may be there to be built, or its rows to expire. */
+static void wake_for_ttl(TableCatalog *catalog)
+{
+        build_wake(catalog);
+        ttl_wake(catalog);
+}
+
+static Status fill_change(TableCatalog *catalog, Commit *commit, const TableRef *old, const TableSettings *to,
+                          uint32_t clear_tree)
+{
+        if (to->schema != old->schema)
+                TRY(table_error(old, commit_lock(commit, old->store)));
+        TRY(ddl_put_table(catalog, commit, to));
+        return clear_tree ? commit_tree_clear(commit, old->store, clear_tree) : ST_OK;
+}
+
+Status ddl_change_table(TableCatalog *catalog, TableRef *old, const TableSettings *to, uint32_t clear_tree,
+                        uint64_t *ret_position)
 {
         Commit *commit = NULL;
-        TableRef *table = NULL;
+        TableRef *fresh = NULL;
+        StoreTable *store = store_table_ref(catalog->store, old->store_id);
+        if (!store)
+                return status_new(ERR_OP_FAILED, "The table was dropped.");
+        TRY(table_ref_new(catalog, to, store, &fresh));
+        Status st = ddl_begin(catalog, &commit);
+        if (!st) {
+                st = fill_change(catalog, commit, old, to, clear_tree);
+                if (st)
+                        commit_abort(commit);
+        }
+        if (st) {
+                catalog_table_unref(fresh);
+                return st;
+        }
+        if (to->schema == old->schema)
+                return ddl_publish_table(catalog, commit, fresh, old, ret_position);
+        TableState *state = old->state;
+        Schema *schema = to->schema; /* the caller's, as `old` may be gone with the publication */
+        catalog_table_ref(old);
+        table_state_begin(state);
+        st = ddl_publish_table(catalog, commit, fresh, old, ret_position);
+        if (!st)
+                schema->since = *ret_position; /* read by who has seen the state's version after this */
+        table_state_end(state, st ? NULL : schema);
+        catalog_table_unref(old);
+        return st;
+}
+
+static Status configure_locked(TableCatalog *catalog, const TableConfig *s, uint64_t *ret_position)
+{
+        _cleanup_(schema_unrefp) Schema *schema = NULL;
+        uint32_t clear_tree = 0;
         TableRef *old = ddl_find_table(catalog, s->id);
         if (!old)
                 return status_new(ERR_OP_FAILED, "The table was dropped.");
@@ -731,6 +801,10 @@ static Status configure_locked(TableCatalog *catalog, const TableConfig *s, uint
         to.hard = s->hard;
         to.ack_single = s->ack_single;
         to.shard_count = s->shard_count;
+        if (!s->keeps_ttl)
+                TRY(ttl_schema(catalog, old->schema, &s->ttl, false, &schema, &clear_tree));
+        if (schema)
+                to.schema = schema;
         TableRef *there = names_table(catalog, to.db, to.name);
         if (there && there != old)
                 return status_new(ERR_OP_FAILED,
@@ -738,21 +812,7 @@ static Status configure_locked(TableCatalog *catalog, const TableConfig *s, uint
                                   (const char *)old->info.db.data, (const char *)old->info.name.data, database->name,
                                   (int)to.name.size, (const char *)to.name.data, database->name, (int)to.name.size,
                                   (const char *)to.name.data);
-        StoreTable *store = store_table_ref(catalog->store, old->store_id);
-        if (!store)
-                return status_new(ERR_OP_FAILED, "The table was dropped.");
-        TRY(table_ref_new(catalog, &to, store, &table));
-        Status st = ddl_begin(catalog, &commit);
-        if (!st) {
-                st = ddl_put_table(catalog, commit, &to);
-                if (st)
-                        commit_abort(commit);
-        }
-        if (st) {
-                catalog_table_unref(table);
-                return st;
-        }
-        return ddl_publish_table(catalog, commit, table, old, ret_position);
+        return ddl_change_table(catalog, old, &to, clear_tree, ret_position);
 }
 
 Status ddl_table_configure(TableCatalog *catalog, const TableConfig *config, uint64_t *ret_position)
@@ -760,6 +820,8 @@ Status ddl_table_configure(TableCatalog *catalog, const TableConfig *config, uin
         mutex_lock(&catalog->ddl_mu);
         Status st = configure_locked(catalog, config, ret_position);
         mutex_unlock(&catalog->ddl_mu);
+        if (!st && config->ttl.field.data)
+                wake_for_ttl(catalog);
         return st;
 }
 

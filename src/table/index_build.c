@@ -9,12 +9,16 @@
  * (index_write.c), so it is passed over. Writers wait for no longer than one commit. A build lives in memory alone:
  * after a restart the tree is emptied and all begins anew.
  *
+ * Of a unique index each entry is compared with what is in the tree by then, as writers compare theirs. Two rows that
+ * have the same value end the build for good: the index keeps the reason and loses its entries.
+ *
  * One thread for a catalog, started when there is first something to build; one index after the other. */
 #include "table/index_int.h"
 
 #include <stdlib.h>
 
 #include "os/os.h"
+#include "value/json.h"
 
 #define CHUNK_ROWS  8192
 #define CHUNK_BYTES ((size_t)4 << 20) /* of rows and entries, about */
@@ -78,14 +82,19 @@ static Build *build_free(Build *build)
         return NULL;
 }
 
+static bool is_unfinished(const IndexInfo *info)
+{
+        return !info->ready && !info->error.data;
+}
+
 /* The unfinished index that has failed least often: one in a damaged table does not keep the others waiting. */
 static Status find_unfinished(void *ctx, TableRef *table)
 {
         Build *build = ctx;
         const Schema *schema = table->schema;
-        for (size_t i = 0; i < schema->count; i++) {
+        for (size_t i = 0; i < schema->tree_count; i++) {
                 Index *index = schema->indexes[i];
-                if (schema->infos[i].ready || (build->index && build->index->failures <= index->failures))
+                if (!is_unfinished(&schema->infos[i]) || (build->index && build->index->failures <= index->failures))
                         continue;
                 catalog_table_unref(build->table);
                 index_unref(build->index);
@@ -215,21 +224,66 @@ static Status is_untouched(const Build *build, bool *ret_untouched)
         return ST_OK;
 }
 
-static Status put_entries(Build *build, Commit *commit, size_t end)
+typedef struct OtherRow {
+        const Build *build;
+        Commit *commit;
+        const BuildEntry *entry;
+        Status st, duplicate;
+} OtherRow;
+
+static Value look_for_other(void *ctx, Arena *arena)
+{
+        OtherRow *look = ctx;
+        const TableRef *table = look->build->table;
+        Value row, value;
+        look->st = index_find_other(look->commit, table, look->build->index, look->entry->key, &look->entry->entry,
+                                    arena, &row, &value);
+        if (look->st || value_is(row, V_NONE))
+                return value_none();
+        Bytes primary_key = table->info.primary_key, text = index_value_text(value, arena);
+        Bytes other = json_text(value_get(row, primary_key), arena);
+        Bytes own = json_text(value_get(value_decode(look->entry->row.data), primary_key), arena);
+        look->duplicate = status_new(ERR_OP_FAILED,
+                                     "It is to be unique, but the rows with primary keys %.*s and %.*s have the same "
+                                     "value: %.*s",
+                                     (int)other.size, (const char *)other.data, (int)own.size, (const char *)own.data,
+                                     (int)text.size, (const char *)text.data);
+        return value_none();
+}
+
+/* *ret_duplicate: an error that says which other row has the entry's value, or ST_OK. */
+static Status check_other(Build *build, Commit *commit, const BuildEntry *entry, Status *ret_duplicate)
+{
+        OtherRow look = {.build = build, .commit = commit, .entry = entry};
+        Value ignored;
+        Status st = build_guarded(&build->scratch, look_for_other, &look, &ignored);
+        if (st)
+                status_ignore(look.st);
+        *ret_duplicate = look.duplicate;
+        return st ? st : look.st;
+}
+
+/* Ends before an entry that is a *ret_duplicate. */
+static Status put_entries(Build *build, Commit *commit, size_t end, Status *ret_duplicate)
 {
         bool untouched;
         StoreTable *store = build->table->store;
+        *ret_duplicate = ST_OK;
         TRY(is_untouched(build, &untouched));
         for (size_t i = build->put_count; i < end; i++) {
                 const BuildEntry *e = &build->entries[i];
                 Bytes now;
                 bool found = true;
+                arena_reset(&build->scratch);
                 if (!untouched) {
-                        arena_reset(&build->scratch);
                         TRY(commit_get(commit, store, e->key, &build->scratch, &now, &found));
                         if (!found || !bytes_equal(now, e->row))
                                 continue;
                 }
+                if (build->index->unique)
+                        TRY(check_other(build, commit, e, ret_duplicate));
+                if (*ret_duplicate)
+                        return ST_OK;
                 TRY(commit_tree_put(commit, store, build->index->tree, e->entry.key,
                                     BYTES(e->entry.value, sizeof e->entry.value)));
         }
@@ -245,7 +299,16 @@ static bool is_wanted(const Build *build, Schema **schema, bool *ret_stale)
         return *ret_stale || schema_has(*schema, build->index);
 }
 
-/* *ret_gone: the index or its table is no more. */
+/* Takes `why`. */
+static Status end_badly(Build *build, Status why, bool *ret_gone)
+{
+        Status st = index_make_failed(build->table, build->index, BYTES_STR(status_message(why)));
+        status_ignore(why);
+        *ret_gone = true;
+        return st;
+}
+
+/* *ret_gone: the index or its table is no more, or can never be ready. */
 static Status put_some(Build *build, bool *ret_gone)
 {
         _cleanup_(schema_unrefp) Schema *schema = table_state_schema(build->table->state);
@@ -253,17 +316,18 @@ static Status put_some(Build *build, bool *ret_gone)
         size_t end = MIN(build->put_count + COMMIT_PUTS, build->count);
         uint64_t position, version = build->version;
         Commit *commit = NULL;
+        Status duplicate = ST_OK;
         bool stale = false;
         TRY(commit_begin(build->table->catalog->store, &commit));
         Status st = commit_lock(commit, store);
         if (!st)
                 *ret_gone = !is_wanted(build, &schema, &stale);
         if (!st && !*ret_gone && !stale)
-                st = put_entries(build, commit, end);
-        if (st || *ret_gone || stale) {
+                st = put_entries(build, commit, end, &duplicate);
+        if (st || *ret_gone || stale || duplicate) {
                 commit_abort(commit);
                 build->version = version;
-                return st;
+                return duplicate ? end_badly(build, duplicate, ret_gone) : st;
         }
         bool untouched = build->version == 0;
         build->version = version;
@@ -400,8 +464,8 @@ typedef struct Recovery {
 static Status clear_unfinished(Commit *commit, TableRef *table)
 {
         TRY(commit_lock(commit, table->store));
-        for (size_t i = 0; i < table->schema->count; i++)
-                if (!table->schema->infos[i].ready)
+        for (size_t i = 0; i < table->schema->tree_count; i++)
+                if (is_unfinished(&table->schema->infos[i]))
                         TRY(commit_tree_clear(commit, table->store, table->schema->indexes[i]->tree));
         return ST_OK;
 }
@@ -413,8 +477,8 @@ static Status recover_table(void *ctx, TableRef *table)
         Commit *commit = NULL;
         uint64_t position;
         bool unfinished = false;
-        for (size_t i = 0; i < table->schema->count; i++)
-                if (!table->schema->infos[i].ready) {
+        for (size_t i = 0; i < table->schema->tree_count; i++)
+                if (is_unfinished(&table->schema->infos[i])) {
                         unfinished = true;
                         table->schema->indexes[i]->started_us = host->now_us(host->ctx);
                 }
@@ -454,13 +518,13 @@ typedef struct EachBuild {
 static Status each_build(void *ctx, TableRef *table)
 {
         const EachBuild *each = ctx;
-        for (size_t i = 0; i < table->schema->count; i++) {
+        for (size_t i = 0; i < table->schema->tree_count; i++) {
                 Index *index = table->schema->indexes[i];
                 BuildInfo info = {.table = &table->info,
-                                  .index = table->schema->infos[i].name,
+                                  .index = index->field.data ? BYTES_STR("ttl") : table->schema->infos[i].name,
                                   .progress = index_progress(index),
                                   .started_us = index->started_us};
-                if (!table->schema->infos[i].ready)
+                if (is_unfinished(&table->schema->infos[i]))
                         TRY(each->each(each->ctx, &info));
         }
         return ST_OK;

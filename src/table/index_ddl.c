@@ -4,6 +4,7 @@
  * writer lock, so that the next writer of a row knows the new schema (index_int.h). An index is created empty and not
  * ready; index_build.c fills it. */
 #include "table/index_int.h"
+#include "table/ttl.h"
 
 #include <stdlib.h>
 
@@ -30,17 +31,14 @@ static Status name_conflict(Bytes name)
 
 typedef struct Change {
         TableCatalog *catalog;
-        TableRef *table;   /* as it is now; borrowed from the map */
-        SchemaItem *items; /* of the schema to be; room for one more than there are */
-        size_t count;
-        Bytes hook;
-        Closure *hook_closure;
+        TableRef *table;     /* as it is now; borrowed from the map */
+        SchemaSpec to;       /* the schema to be */
         uint32_t clear_tree; /* 0: none */
 } Change;
 
 static void change_done(Change *change)
 {
-        mem_free(change->items);
+        mem_free(change->to.items);
 }
 
 /* The present state, to be edited. ddl_mu is held. */
@@ -50,76 +48,32 @@ static Status change_begin(const TableRef *table, Change *change)
         TableRef *now = ddl_find_table(catalog, table->info.id);
         if (!now)
                 return no_table(table);
-        const Schema *schema = now->schema;
-        *change = (Change){.catalog = catalog,
-                           .table = now,
-                           .items = mem_alloc((schema->count + 1) * sizeof *change->items),
-                           .count = schema->count,
-                           .hook = schema->hook,
-                           .hook_closure = schema->hook_closure};
-        if (!change->items)
-                return status_nomem();
-        for (size_t i = 0; i < schema->count; i++)
-                change->items[i] = (SchemaItem){
-                        .name = schema->infos[i].name, .index = schema->indexes[i], .ready = schema->infos[i].ready};
-        return ST_OK;
+        *change = (Change){.catalog = catalog, .table = now};
+        return schema_spec(now->schema, &change->to);
 }
 
 static size_t find_item(const Change *change, Bytes name)
 {
         size_t i = 0;
-        while (i < change->count && !bytes_equal(change->items[i].name, name))
+        while (i < change->to.count && !bytes_equal(change->to.items[i].name, name))
                 i++;
         return i;
 }
 
 static void remove_item(Change *change, size_t i)
 {
-        memmove(&change->items[i], &change->items[i + 1], (change->count - i - 1) * sizeof *change->items);
-        change->count--;
-}
-
-static Status change_fill(const Change *change, Commit *commit, const TableSettings *to)
-{
-        TRY(table_error(change->table, commit_lock(commit, change->table->store)));
-        TRY(ddl_put_table(change->catalog, commit, to));
-        return change->clear_tree ? commit_tree_clear(commit, change->table->store, change->clear_tree) : ST_OK;
-}
-
-static Status change_publish(Change *change, Commit *commit, TableRef *fresh, Schema *schema, uint64_t *ret_position)
-{
-        TableRef *old = catalog_table_ref(change->table);
-        table_state_begin(old->state);
-        Status st = ddl_publish_table(change->catalog, commit, fresh, old, ret_position);
-        table_state_end(old->state, st ? NULL : schema);
-        catalog_table_unref(old);
-        return st;
+        SchemaItem *items = change->to.items;
+        memmove(&items[i], &items[i + 1], (change->to.count - i - 1) * sizeof *items);
+        change->to.count--;
 }
 
 static Status change_commit(Change *change, uint64_t *ret_position)
 {
         _cleanup_(schema_unrefp) Schema *schema = NULL;
-        TableRef *fresh = NULL;
-        Commit *commit = NULL;
-        TRY(schema_new(schema_version(change->catalog), change->items, change->count, change->hook,
-                       change->hook_closure, &schema));
-        TableSettings to = table_settings(change->table);
-        to.schema = schema;
-        StoreTable *store = store_table_ref(change->catalog->store, change->table->store_id);
-        if (!store)
-                return no_table(change->table);
-        TRY(table_ref_new(change->catalog, &to, store, &fresh));
-        Status st = ddl_begin(change->catalog, &commit);
-        if (!st) {
-                st = change_fill(change, commit, &to);
-                if (st)
-                        commit_abort(commit);
-        }
-        if (st) {
-                catalog_table_unref(fresh);
-                return st;
-        }
-        return change_publish(change, commit, fresh, schema, ret_position);
+        TRY(schema_new(schema_version(change->catalog), &change->to, &schema));
+        TableSettings settings = table_settings(change->table);
+        settings.schema = schema;
+        return ddl_change_table(change->catalog, change->table, &settings, change->clear_tree, ret_position);
 }
 
 typedef struct Answer {
@@ -142,19 +96,6 @@ static Status answer_of(Arena *arena, const char *field, double number, Value *r
 
 /* --- create --- */
 
-static Status free_tree(const Change *change, uint32_t *ret_tree)
-{
-        bool used[STORE_TREES_MAX + 1] = {false};
-        for (size_t i = 0; i < change->count; i++)
-                used[change->items[i].index->tree] = true;
-        for (uint32_t tree = 1; tree <= STORE_TREES_MAX; tree++)
-                if (!used[tree]) {
-                        *ret_tree = tree;
-                        return ST_OK;
-                }
-        return status_new(ERR_OP_FAILED, "A table can have %d indexes.", STORE_TREES_MAX);
-}
-
 static Status create_locked(TableRef *table, const IndexSpec *spec, Arena *arena, Value *ret_result,
                             uint64_t *ret_position)
 {
@@ -162,14 +103,13 @@ static Status create_locked(TableRef *table, const IndexSpec *spec, Arena *arena
         uint32_t tree;
         Index *index;
         TRY(change_begin(table, &change));
-        if (find_item(&change, spec->name) < change.count)
+        if (find_item(&change, spec->name) < change.to.count)
                 return status_new(ERR_OP_FAILED, "Index `%.*s` already exists on table `%.*s.%.*s`.", S(spec->name),
                                   S(change.table->info.db), S(change.table->info.name));
-        TRY(free_tree(&change, &tree));
+        TRY(schema_free_tree(&change.to, &tree));
         TRY(answer_of(arena, "created", 1, ret_result));
-        TRY(index_new(tree, (IndexShape){.multi = spec->multi, .geo = spec->geo}, spec->function,
-                      change.catalog->host->now_us(change.catalog->host->ctx), &index));
-        change.items[change.count++] = (SchemaItem){.name = spec->name, .index = index};
+        TRY(index_new(tree, spec, change.catalog->host->now_us(change.catalog->host->ctx), &index));
+        change.to.items[change.to.count++] = (SchemaItem){.name = spec->name, .index = index};
         change.clear_tree = tree; /* what an index before it has left, if anything */
         Status st = change_commit(&change, ret_position);
         index_unref(index);
@@ -204,10 +144,10 @@ static Status drop_locked(TableRef *table, Bytes name, Arena *arena, Value *ret_
         _cleanup_(change_done) Change change = {0};
         TRY(change_begin(table, &change));
         size_t i = find_item(&change, name);
-        if (i == change.count)
+        if (i == change.to.count)
                 return no_index(change.table, name);
         TRY(answer_of(arena, "dropped", 1, ret_result));
-        change.clear_tree = change.items[i].index->tree;
+        change.clear_tree = change.to.items[i].index->tree;
         remove_item(&change, i);
         return change_commit(&change, ret_position);
 }
@@ -237,16 +177,16 @@ static Status rename_locked(TableRef *table, Bytes name, Bytes new_name, bool ov
         _cleanup_(change_done) Change change = {0};
         TRY(change_begin(table, &change));
         size_t i = find_item(&change, name), there = find_item(&change, new_name);
-        if (i == change.count)
+        if (i == change.to.count)
                 return overwrite ? no_index(change.table, name) : cannot_rename(change.table, name, new_name);
         if (i == there)
                 return answer_of(arena, "renamed", 0, ret_result);
-        if (there < change.count && !overwrite)
+        if (there < change.to.count && !overwrite)
                 return cannot_rename(change.table, name, new_name);
         TRY(answer_of(arena, "renamed", 1, ret_result));
-        change.items[i].name = new_name;
-        if (there < change.count) {
-                change.clear_tree = change.items[there].index->tree;
+        change.to.items[i].name = new_name;
+        if (there < change.to.count) {
+                change.clear_tree = change.to.items[there].index->tree;
                 remove_item(&change, there);
         }
         return change_commit(&change, ret_position);
@@ -267,21 +207,44 @@ static Status index_rename(TableRef *table, Bytes name, Bytes new_name, bool ove
         return st;
 }
 
-/* --- ready --- */
+/* --- the end of a build --- */
 
-Status index_make_ready(TableRef *table, Index *index)
+/* `error` data NULL: it is ready. */
+static Status end_build(TableRef *table, const Index *index, Bytes error)
 {
         _cleanup_(change_done) Change change = {0};
         uint64_t position = 0;
-        mutex_lock(&table->catalog->ddl_mu);
-        Status st = change_begin(table, &change);
         size_t i = 0;
-        while (!st && i < change.count && change.items[i].index != index)
+        TRY(change_begin(table, &change));
+        while (i < change.to.count && change.to.items[i].index != index)
                 i++;
-        if (!st && i < change.count) {
-                change.items[i].ready = true;
-                st = change_commit(&change, &position);
+        if (i < change.to.count) {
+                change.to.items[i].ready = !error.data;
+                change.to.items[i].error = error;
+        } else if (change.to.ttl.index == index) {
+                change.to.ttl.ready = true;
+        } else {
+                return ST_OK; /* it is no more */
         }
+        if (error.data)
+                change.clear_tree = index->tree;
+        return change_commit(&change, &position);
+}
+
+Status index_make_ready(TableRef *table, const Index *index)
+{
+        mutex_lock(&table->catalog->ddl_mu);
+        Status st = end_build(table, index, BYTES_NONE);
+        mutex_unlock(&table->catalog->ddl_mu);
+        if (!st && index->field.data)
+                ttl_wake(table->catalog);
+        return st;
+}
+
+Status index_make_failed(TableRef *table, const Index *index, Bytes error)
+{
+        mutex_lock(&table->catalog->ddl_mu);
+        Status st = end_build(table, index, error);
         mutex_unlock(&table->catalog->ddl_mu);
         return st;
 }
@@ -305,17 +268,21 @@ static Value status_row(const StatusList *list, size_t i, Arena *arena)
         const IndexInfo *info = &list->schema->infos[i];
         const Buf *binary = &list->binaries[i], *text = &list->texts[i];
         ObjectBuilder row;
-        object_init(&row, arena, 8);
+        object_init(&row, arena, 9);
+        if (info->error.data)
+                object_add_str(&row, "error", text_in(arena, info->error));
         object_add_str(&row, "function",
                        value_binary(BYTES(arena_dup(arena, binary->data, binary->size), binary->size)));
         object_add_str(&row, "geo", value_bool(info->geo));
         object_add_str(&row, "index", text_in(arena, info->name));
         object_add_str(&row, "multi", value_bool(info->multi));
         object_add_str(&row, "outdated", value_bool(false));
-        if (!info->ready)
+        if (!info->ready && !info->error.data)
                 object_add_str(&row, "progress", value_number(index_progress(list->schema->indexes[i])));
         object_add_str(&row, "query", text_in(arena, BYTES(text->data, text->size)));
         object_add_str(&row, "ready", value_bool(info->ready));
+        if (info->unique) /* ours: RethinkDB's rows have no such field */
+                object_add_str(&row, "unique", value_bool(true));
         return object_take(&row);
 }
 
@@ -335,14 +302,22 @@ static Value build_status(void *ctx, Arena *arena)
 /* "indexCreate('x', function(_var1) { ... }, {multi: true, geo: true})" */
 static Status print_index(const IndexInfo *info, const Index *index, Buf *binary, Buf *text)
 {
-        IndexSpec spec = {.function = index->function, .multi = info->multi, .geo = info->geo};
+        const struct {
+                const char *name;
+                bool set;
+        } options[] = {{"multi", info->multi}, {"geo", info->geo}, {"unique", info->unique}};
+        IndexSpec spec = {.function = index->function, .multi = info->multi, .geo = info->geo, .unique = info->unique};
+        const char *before = ", {";
         TRY(closure_binary_write(&spec, binary));
         TRY(buf_printf(text, "indexCreate('%.*s', ", S(info->name)));
         TRY(closure_print(index->closure, text));
-        if (info->multi || info->geo)
-                TRY(buf_printf(text, ", {%s%s%s}", info->multi ? "multi: true" : "",
-                               info->multi && info->geo ? ", " : "", info->geo ? "geo: true" : ""));
-        return buf_append_byte(text, ')');
+        for (size_t i = 0; i < ELEMENTS(options); i++) {
+                if (!options[i].set)
+                        continue;
+                TRY(buf_printf(text, "%s%s: true", before, options[i].name));
+                before = ", ";
+        }
+        return buf_append_str(text, info->multi || info->geo || info->unique ? "})" : ")");
 }
 
 static Status status_of(const Schema *schema, const bool *wanted, Arena *arena, Value *ret_status)
@@ -406,14 +381,14 @@ static Status hook_set_locked(TableRef *table, Bytes function, Arena *arena, Val
         _cleanup_(change_done) Change change = {0};
         _cleanup_(closure_unrefp) Closure *closure = NULL;
         TRY(change_begin(table, &change));
-        bool existed = change.hook.data != NULL;
+        bool existed = change.to.hook.data != NULL;
         TRY(answer_of(arena, !function.data ? "deleted" : existed ? "replaced" : "created", 1, ret_result));
         if (!function.data && !existed)
                 return ST_OK;
         if (function.data)
                 TRY(closure_load(function, &closure));
-        change.hook = function;
-        change.hook_closure = closure;
+        change.to.hook = function;
+        change.to.hook_closure = closure;
         return change_commit(&change, ret_position);
 }
 

@@ -20,26 +20,40 @@ typedef struct Index {
         atomic_uint refs;
         uint32_t tree; /* of the table in the store */
         IndexShape shape;
-        Bytes function; /* saved; behind the struct */
-        Closure *closure;
+        bool unique;      /* no two rows have the same value */
+        Bytes field;      /* data not NULL: the index of the times in this field, by which rows expire (ttl.c) */
+        Bytes function;   /* saved; behind the struct */
+        Closure *closure; /* NULL in one of times */
         /* --- while it is being built: any thread reads, the builder writes --- */
         int64_t started_us;
         uint64_t failures; /* the builder's alone */
         atomic_uint_fast64_t done_rows, total_rows;
 } Index;
 /* Loads the function: ERR_CORRUPT if it is none. */
-Status index_new(uint32_t tree, IndexShape shape, Bytes function, int64_t started_us, Index **ret_index) MUST_USE;
+Status index_new(uint32_t tree, const IndexSpec *spec, int64_t started_us, Index **ret_index) MUST_USE;
+Status index_new_times(uint32_t tree, Bytes field, int64_t started_us, Index **ret_index) MUST_USE;
 Index *index_ref(Index *index);
 Index *index_unref(Index *index); /* NULL is fine; returns NULL */
 double index_progress(Index *index);
 
+/* When rows expire: `seconds` after the time in a field of theirs. */
+typedef struct SchemaTtl {
+        Index *index; /* of these times; NULL: rows do not expire */
+        double seconds;
+        bool ready; /* before that it is being built, and nothing expires */
+} SchemaTtl;
+
 struct Schema {
         atomic_uint refs;
-        uint64_t version; /* no two schemas of a run of the program have the same */
-        size_t count;
-        Index **indexes;  /* in order of name */
-        IndexInfo *infos; /* beside them; names lie behind the struct */
-        Bytes hook;       /* the write hook's saved form; data NULL: none */
+        uint64_t version;  /* no two schemas of a run of the program have the same */
+        uint64_t since;    /* position of the commit that brought it; 0: the start */
+        size_t count;      /* indexes that users know */
+        size_t tree_count; /* with the one of times behind them, if there is one */
+        Index **indexes;   /* in order of name */
+        IndexInfo *infos;  /* beside them; names and errors lie behind the struct */
+        bool unique;       /* one of them is */
+        SchemaTtl ttl;
+        Bytes hook; /* the write hook's saved form; data NULL: none */
         Closure *hook_closure;
 };
 /* A schema as it is to be; everything is borrowed. */
@@ -47,10 +61,18 @@ typedef struct SchemaItem {
         Bytes name;
         Index *index;
         bool ready;
+        Bytes error; /* data NULL: none */
 } SchemaItem;
-/* `items` in any order. `hook` data NULL: none. */
-Status schema_new(uint64_t version, SchemaItem *items, size_t count, Bytes hook, Closure *hook_closure,
-                  Schema **ret_schema) MUST_USE;
+typedef struct SchemaSpec {
+        SchemaItem *items; /* in any order: they are sorted */
+        size_t count;
+        Bytes hook; /* data NULL: none */
+        Closure *hook_closure;
+        SchemaTtl ttl;
+} SchemaSpec;
+Status schema_new(uint64_t version, const SchemaSpec *spec, Schema **ret_schema) MUST_USE;
+/* What schema_new would take to make the same once more, `items` room for one more; items to be freed. */
+Status schema_spec(const Schema *schema, SchemaSpec *ret_spec) MUST_USE;
 uint64_t schema_version(TableCatalog *catalog); /* the next one */
 Schema *schema_ref(Schema *schema);
 Schema *schema_unref(Schema *schema); /* NULL is fine; returns NULL */
@@ -61,9 +83,14 @@ static inline void schema_unrefp(Schema **schema)
 /* Its place in the schema, or schema->count. */
 size_t schema_find(const Schema *schema, Bytes name);
 bool schema_has(const Schema *schema, const Index *index);
-/* The fields of a table's document, and back. */
-Status schema_encode(const Schema *schema, Arena *arena, Value *ret_indexes, Value *ret_hook) MUST_USE;
-Status schema_decode(uint64_t version, Value indexes, Value hook, Schema **ret_schema) MUST_USE;
+/* The fields of a table's document, and back from that. */
+typedef struct SchemaFields {
+        Value indexes, ttl, write_hook;
+} SchemaFields;
+Status schema_encode(const Schema *schema, Arena *arena, SchemaFields *ret_fields) MUST_USE;
+Status schema_decode(uint64_t version, Value doc, Schema **ret_schema) MUST_USE;
+/* A tree that no index has. ERR_OP_FAILED: there are as many as there can be. */
+Status schema_free_tree(const SchemaSpec *spec, uint32_t *ret_tree) MUST_USE;
 
 struct TableState {
         atomic_uint refs;
@@ -86,7 +113,7 @@ static inline bool table_state_is(TableState *state, const Schema *schema)
 
 /* --- index_write.c: rows' entries --- */
 typedef struct IndexOp {
-        uint32_t tree;
+        const Index *index; /* lives as long as the schema that was planned for */
         bool remove;
         IndexEntry entry;
 } IndexOp;
@@ -97,10 +124,27 @@ typedef struct IndexOps {
 /* What becomes of the indexes' entries when the row under `key` (encoded) is `new_row` instead of `old_row` (V_NONE or
  * V_NULL: no row). In `arena`. Only ERR_NOMEM and the like. */
 Status index_plan(const Schema *schema, Bytes key, Value old_row, Value new_row, Arena *arena, IndexOps *ret) MUST_USE;
+/* Whether the row under `key` may get what `ops` give it: no other row, as the commit has them by now, has one of these
+ * values in a unique index. *ret_duplicate: ST_OK, or the error that the row's writer is told (the caller's to free).
+ * The table's writer lock is held. To be called before index_apply, and where several rows are to change at once as if
+ * at one moment, after all of them were put and index_apply_removals was called for each: then two rows may swap
+ * values. The status: ERR_NOMEM, ERR_IO and the like. `arena` may jump. */
+Status index_check_unique(Commit *commit, const TableRef *table, const Schema *schema, Bytes key, const IndexOps *ops,
+                          Arena *arena, Status *ret_duplicate) MUST_USE;
+/* Another row than `key`'s that has the entry's value in the index, and that value in its own words; *ret_row V_NONE:
+ * there is none. The same conditions. */
+Status index_find_other(Commit *commit, const TableRef *table, const Index *index, Bytes key, const IndexEntry *entry,
+                        Arena *arena, Value *ret_row, Value *ret_value) MUST_USE;
+/* JSON for people: the beginning of a long one. */
+Bytes index_value_text(Value value, Arena *arena);
 /* The table's writer lock is held. */
 Status index_apply(Commit *commit, StoreTable *store, const IndexOps *ops) MUST_USE;
+/* A part of it: the entries that go. They may go twice. */
+Status index_apply_removals(Commit *commit, StoreTable *store, const IndexOps *ops) MUST_USE;
 /* The entries of one row in one index. */
 Status index_entries_of(const Index *index, Bytes key, Value row, Arena *arena, IndexEntries *ret) MUST_USE;
+/* The time in the row's field of an index of times, in seconds since 1970; false: it has none, and does not expire. */
+bool index_row_time(const Index *index, Value row, double *ret_seconds);
 
 /* --- index_read.c --- */
 typedef struct IndexScan IndexScan;
@@ -109,6 +153,9 @@ Status index_scan_new(const TableRef *table, Snapshot *snapshot, Schema *schema,
                       bool descending, IndexScan **ret_scan) MUST_USE;
 Status index_scan_new_geo(const TableRef *table, Snapshot *snapshot, Schema *schema, Bytes name, const GeoRange *ranges,
                           size_t count, IndexScan **ret_scan) MUST_USE;
+/* The rest (query/source.h); `bounds` NULL: all. */
+Status index_scan_new_rest(const TableRef *table, Snapshot *snapshot, Schema *schema, Bytes name, IndexRest which,
+                           const KeyBounds *bounds, IndexScan **ret_scan) MUST_USE;
 Status index_scan_next(IndexScan *scan, Arena *hold, Value *ret_row) MUST_USE;
 Status index_scan_skip(IndexScan *scan, uint64_t n, uint64_t *ret_skipped) MUST_USE;
 Status index_scan_value(IndexScan *scan, Arena *hold, Value *ret_value) MUST_USE;
@@ -117,8 +164,7 @@ void index_scan_free(IndexScan *scan);                                  /* NULL 
 
 /* --- index_verify.c: do the entries of a table's indexes agree with its rows? --- */
 typedef struct IndexVerify IndexVerify;
-/* `indexes` is the field of the table's document. */
-Status index_verify_new(Value indexes, IndexVerify **ret_verify) MUST_USE;
+Status index_verify_new(Value table_document, IndexVerify **ret_verify) MUST_USE;
 IndexVerify *index_verify_free(IndexVerify *verify); /* NULL is fine; returns NULL */
 /* In any order: each row, and each entry of a tree above 0. */
 Status index_verify_row(IndexVerify *verify, Bytes key, Value row, Arena *arena) MUST_USE;
@@ -138,7 +184,9 @@ void build_wake(TableCatalog *catalog);
 Status build_step(TableCatalog *catalog, bool *ret_more) MUST_USE;
 Builder *builder_new(TableCatalog *catalog, bool by_hand);
 Builder *builder_free(Builder *builder); /* NULL is fine; returns NULL */
-/* The commit that ends a build; `ddl_mu` is not held. */
-Status index_make_ready(TableRef *table, Index *index) MUST_USE;
+/* The commit that ends a build, either way; `ddl_mu` is not held. After the second the index has no entries any more,
+ * and is there only to tell its error until it is dropped. */
+Status index_make_ready(TableRef *table, const Index *index) MUST_USE;
+Status index_make_failed(TableRef *table, const Index *index, Bytes error) MUST_USE;
 
 #endif

@@ -1,7 +1,7 @@
 /* index_read.c - scans of an index: entries in the order of values, rows beside them from the same snapshot.
  *
  * Where the tree's order and the bounds say all there is to say (whole values), a scan is a cursor. Entries that were
- * cut at the same place, a group, lie in the tree in the order of their primary keys instead: a group is read as a
+ * cut at the same place, a group, lie in the tree in the order of their hashes instead: a group is read as a
  * whole, its values are computed from its rows, and it is sorted. So a scan is in one of three stretches, taken from
  * the end for a descending one:
  *
@@ -60,6 +60,9 @@ static Status find_index(const TableRef *table, const Schema *schema, Bytes name
                 return status_new(ERR_OP_FAILED, "Index `%.*s` was not found on table `%.*s.%.*s`.", S(name),
                                   S(table->info.db), S(table->info.name));
         const IndexInfo *info = &schema->infos[*ret_at];
+        if (info->error.data)
+                return status_new(ERR_OP_FAILED, "Index `%.*s` on table `%.*s.%.*s` could not be built: %.*s", S(name),
+                                  S(table->info.db), S(table->info.name), S(info->error));
         if (!info->ready)
                 return status_new(ERR_OP_FAILED,
                                   "Index `%.*s` on table `%.*s.%.*s` was accessed before its construction was "
@@ -130,13 +133,47 @@ Status index_scan_new(const TableRef *table, Snapshot *snapshot, Schema *schema,
         IndexScan *scan;
         Value ignored;
         TRY(scan_new(table, snapshot, schema, name, false, &scan));
+        static const uint8_t rest = INDEX_REST;
         scan->descending = descending;
+        scan->span.sure.high = BYTES(&rest, 1);
         if (bounds && (bounds->low_type != BOUND_NONE || bounds->high_type != BOUND_NONE)) {
                 Status st = build_guarded(&scan->arena, build_span, &(Spanned){scan, bounds}, &ignored);
                 if (st) {
                         index_scan_free(scan);
                         return st;
                 }
+        }
+        *ret_scan = scan;
+        return ST_OK;
+}
+
+typedef struct RestSpanned {
+        IndexScan *scan;
+        bool failed;
+        const KeyBounds *bounds;
+} RestSpanned;
+
+static Value build_rest_span(void *ctx, Arena *arena)
+{
+        RestSpanned *spanned = ctx;
+        const KeyBounds none = {.low_type = BOUND_NONE, .high_type = BOUND_NONE};
+        const KeyBounds *b = spanned->bounds ? spanned->bounds : &none;
+        spanned->scan->span.sure =
+                index_rest_span(spanned->failed, bound_of(b->low, b->low_type), bound_of(b->high, b->high_type), arena);
+        return value_none();
+}
+
+Status index_scan_new_rest(const TableRef *table, Snapshot *snapshot, Schema *schema, Bytes name, IndexRest which,
+                           const KeyBounds *bounds, IndexScan **ret_scan)
+{
+        IndexScan *scan;
+        Value ignored;
+        TRY(scan_new(table, snapshot, schema, name, false, &scan));
+        Status st = build_guarded(&scan->arena, build_rest_span,
+                                  &(RestSpanned){scan, which == INDEX_REST_FAILED, bounds}, &ignored);
+        if (st) {
+                index_scan_free(scan);
+                return st;
         }
         *ret_scan = scan;
         return ST_OK;

@@ -7,10 +7,25 @@
 
 /* --- Index --- */
 
-Status index_new(uint32_t tree, IndexShape shape, Bytes function, int64_t started_us, Index **ret_index)
+/* `text`: the function or the field, copied behind the struct. */
+static Index *index_alloc(uint32_t tree, Bytes text, int64_t started_us, Bytes *ret_text)
 {
+        Index *index = mem_zalloc(sizeof *index + text.size + 1);
+        if (!index)
+                return NULL;
+        atomic_init(&index->refs, 1);
+        index->tree = tree;
+        index->started_us = started_us;
+        memcpy(index + 1, text.data, text.size);
+        *ret_text = BYTES(index + 1, text.size);
+        return index;
+}
+
+Status index_new(uint32_t tree, const IndexSpec *spec, int64_t started_us, Index **ret_index)
+{
+        Bytes function;
         Closure *closure = NULL;
-        Index *index = mem_zalloc(sizeof *index + function.size);
+        Index *index = index_alloc(tree, spec->function, started_us, &function);
         if (!index)
                 return status_nomem();
         Status st = closure_load(function, &closure);
@@ -18,13 +33,21 @@ Status index_new(uint32_t tree, IndexShape shape, Bytes function, int64_t starte
                 mem_free(index);
                 return st;
         }
-        atomic_init(&index->refs, 1);
-        index->tree = tree;
-        index->shape = shape;
-        memcpy(index + 1, function.data, function.size);
-        index->function = BYTES(index + 1, function.size);
+        index->shape = (IndexShape){.multi = spec->multi, .geo = spec->geo};
+        index->unique = spec->unique;
+        index->function = function;
         index->closure = closure;
-        index->started_us = started_us;
+        *ret_index = index;
+        return ST_OK;
+}
+
+Status index_new_times(uint32_t tree, Bytes field, int64_t started_us, Index **ret_index)
+{
+        Bytes copy;
+        Index *index = index_alloc(tree, field, started_us, &copy);
+        if (!index)
+                return status_nomem();
+        index->field = copy;
         *ret_index = index;
         return ST_OK;
 }
@@ -58,41 +81,92 @@ static int compare_items(const void *a, const void *b)
         return bytes_compare(((const SchemaItem *)a)->name, ((const SchemaItem *)b)->name);
 }
 
-Status schema_new(uint64_t version, SchemaItem *items, size_t count, Bytes hook, Closure *hook_closure,
-                  Schema **ret_schema)
+static Bytes keep_bytes(uint8_t **at, Bytes from)
 {
-        size_t bytes = sizeof(Schema) + count * (sizeof(IndexInfo) + sizeof(Index *)) + hook.size;
-        for (size_t i = 0; i < count; i++)
-                bytes += items[i].name.size;
+        if (!from.data)
+                return BYTES_NONE;
+        Bytes copy = BYTES(*at, from.size);
+        if (from.size)
+                memcpy(*at, from.data, from.size);
+        *at += from.size;
+        return copy;
+}
+
+Status schema_new(uint64_t version, const SchemaSpec *spec, Schema **ret_schema)
+{
+        size_t tree_count = spec->count + (spec->ttl.index ? 1 : 0);
+        size_t bytes = sizeof(Schema) + tree_count * (sizeof(IndexInfo) + sizeof(Index *)) + spec->hook.size;
+        for (size_t i = 0; i < spec->count; i++)
+                bytes += spec->items[i].name.size + spec->items[i].error.size;
         Schema *schema = mem_zalloc(bytes);
         if (!schema)
                 return status_nomem();
-        if (count > 1)
-                qsort(items, count, sizeof *items, compare_items);
+        if (spec->count > 1)
+                qsort(spec->items, spec->count, sizeof *spec->items, compare_items);
         atomic_init(&schema->refs, 1);
         schema->version = version;
-        schema->count = count;
+        schema->count = spec->count;
+        schema->tree_count = tree_count;
         schema->infos = (IndexInfo *)(schema + 1);
-        schema->indexes = (Index **)(schema->infos + count);
-        uint8_t *at = (uint8_t *)(schema->indexes + count);
-        for (size_t i = 0; i < count; i++) {
-                Bytes name = items[i].name;
-                if (name.size)
-                        memcpy(at, name.data, name.size);
-                schema->infos[i] = (IndexInfo){.name = BYTES(at, name.size),
-                                               .multi = items[i].index->shape.multi,
-                                               .geo = items[i].index->shape.geo,
-                                               .ready = items[i].ready};
-                schema->indexes[i] = index_ref(items[i].index);
-                at += name.size;
+        schema->indexes = (Index **)(schema->infos + tree_count);
+        uint8_t *at = (uint8_t *)(schema->indexes + tree_count);
+        for (size_t i = 0; i < spec->count; i++) {
+                const SchemaItem *item = &spec->items[i];
+                schema->infos[i] = (IndexInfo){.name = keep_bytes(&at, item->name),
+                                               .multi = item->index->shape.multi,
+                                               .geo = item->index->shape.geo,
+                                               .ready = item->ready,
+                                               .unique = item->index->unique,
+                                               .error = keep_bytes(&at, item->error)};
+                schema->infos[i].path_count =
+                        closure_paths(item->index->closure, &schema->infos[i].paths, &schema->infos[i].compound);
+                schema->indexes[i] = index_ref(item->index);
+                schema->unique |= item->index->unique && !item->error.data;
         }
-        if (hook.data) {
-                memcpy(at, hook.data, hook.size);
-                schema->hook = BYTES(at, hook.size);
-                schema->hook_closure = closure_ref(hook_closure);
+        if (spec->ttl.index) {
+                schema->ttl = spec->ttl;
+                schema->infos[spec->count] = (IndexInfo){.ready = spec->ttl.ready};
+                schema->indexes[spec->count] = index_ref(spec->ttl.index);
+        }
+        if (spec->hook.data) {
+                schema->hook = keep_bytes(&at, spec->hook);
+                schema->hook_closure = closure_ref(spec->hook_closure);
         }
         *ret_schema = schema;
         return ST_OK;
+}
+
+Status schema_spec(const Schema *schema, SchemaSpec *ret_spec)
+{
+        SchemaItem *items = mem_alloc((schema->count + 1) * sizeof *items);
+        if (!items)
+                return status_nomem();
+        for (size_t i = 0; i < schema->count; i++)
+                items[i] = (SchemaItem){.name = schema->infos[i].name,
+                                        .index = schema->indexes[i],
+                                        .ready = schema->infos[i].ready,
+                                        .error = schema->infos[i].error};
+        *ret_spec = (SchemaSpec){.items = items,
+                                 .count = schema->count,
+                                 .hook = schema->hook,
+                                 .hook_closure = schema->hook_closure,
+                                 .ttl = schema->ttl};
+        return ST_OK;
+}
+
+Status schema_free_tree(const SchemaSpec *spec, uint32_t *ret_tree)
+{
+        bool used[STORE_TREES_MAX + 1] = {false};
+        for (size_t i = 0; i < spec->count; i++)
+                used[spec->items[i].index->tree] = true;
+        if (spec->ttl.index)
+                used[spec->ttl.index->tree] = true;
+        for (uint32_t tree = 1; tree <= STORE_TREES_MAX; tree++)
+                if (!used[tree]) {
+                        *ret_tree = tree;
+                        return ST_OK;
+                }
+        return status_new(ERR_OP_FAILED, "A table can have %d indexes.", STORE_TREES_MAX);
 }
 
 uint64_t schema_version(TableCatalog *catalog)
@@ -109,7 +183,7 @@ Schema *schema_ref(Schema *schema)
 Schema *schema_unref(Schema *schema)
 {
         if (schema && atomic_fetch_sub_explicit(&schema->refs, 1, memory_order_acq_rel) == 1) {
-                for (size_t i = 0; i < schema->count; i++)
+                for (size_t i = 0; i < schema->tree_count; i++)
                         index_unref(schema->indexes[i]);
                 closure_unref(schema->hook_closure);
                 mem_free(schema);
@@ -127,7 +201,7 @@ size_t schema_find(const Schema *schema, Bytes name)
 
 bool schema_has(const Schema *schema, const Index *index)
 {
-        for (size_t i = 0; i < schema->count; i++)
+        for (size_t i = 0; i < schema->tree_count; i++)
                 if (schema->indexes[i] == index)
                         return true;
         return false;
@@ -135,67 +209,122 @@ bool schema_has(const Schema *schema, const Index *index)
 
 /* --- in the table's document --- */
 
-Status schema_encode(const Schema *schema, Arena *arena, Value *ret_indexes, Value *ret_hook)
+static Status encode_index(const IndexInfo *info, const Index *index, Arena *arena, Value *ret)
 {
-        enum { FIELDS = 6 };
+        enum { FIELDS = 8 };
+        Field *fields = arena_try_alloc(arena, FIELDS * sizeof *fields);
+        if (!fields)
+                return status_nomem();
+        fields[0] = (Field){BYTES_STR("error"), info->error.data ? value_string(info->error) : value_null()};
+        fields[1] = (Field){BYTES_STR("function"), value_binary(index->function)};
+        fields[2] = (Field){BYTES_STR("geo"), value_bool(index->shape.geo)};
+        fields[3] = (Field){BYTES_STR("multi"), value_bool(index->shape.multi)};
+        fields[4] = (Field){BYTES_STR("name"), value_string(info->name)};
+        fields[5] = (Field){BYTES_STR("ready"), value_bool(info->ready)};
+        fields[6] = (Field){BYTES_STR("tree"), value_number(index->tree)};
+        fields[7] = (Field){BYTES_STR("unique"), value_bool(index->unique)};
+        *ret = value_object_sorted(fields, FIELDS);
+        return ST_OK;
+}
+
+static Status encode_ttl(const SchemaTtl *ttl, Arena *arena, Value *ret)
+{
+        enum { FIELDS = 4 };
+        *ret = value_null();
+        if (!ttl->index)
+                return ST_OK;
+        Field *fields = arena_try_alloc(arena, FIELDS * sizeof *fields);
+        if (!fields)
+                return status_nomem();
+        fields[0] = (Field){BYTES_STR("field"), value_string(ttl->index->field)};
+        fields[1] = (Field){BYTES_STR("ready"), value_bool(ttl->ready)};
+        fields[2] = (Field){BYTES_STR("seconds"), value_number(ttl->seconds)};
+        fields[3] = (Field){BYTES_STR("tree"), value_number(ttl->index->tree)};
+        *ret = value_object_sorted(fields, FIELDS);
+        return ST_OK;
+}
+
+Status schema_encode(const Schema *schema, Arena *arena, SchemaFields *ret_fields)
+{
         Value *items = arena_try_alloc(arena, schema->count * sizeof *items);
         if (!items)
                 return status_nomem();
-        for (size_t i = 0; i < schema->count; i++) {
-                const Index *index = schema->indexes[i];
-                Field *fields = arena_try_alloc(arena, FIELDS * sizeof *fields);
-                if (!fields)
-                        return status_nomem();
-                fields[0] = (Field){BYTES_STR("function"), value_binary(index->function)};
-                fields[1] = (Field){BYTES_STR("geo"), value_bool(index->shape.geo)};
-                fields[2] = (Field){BYTES_STR("multi"), value_bool(index->shape.multi)};
-                fields[3] = (Field){BYTES_STR("name"), value_string(schema->infos[i].name)};
-                fields[4] = (Field){BYTES_STR("ready"), value_bool(schema->infos[i].ready)};
-                fields[5] = (Field){BYTES_STR("tree"), value_number(index->tree)};
-                items[i] = value_object_sorted(fields, FIELDS);
-        }
-        *ret_indexes = value_array(items, schema->count);
-        *ret_hook = schema->hook.data ? value_binary(schema->hook) : value_null();
+        for (size_t i = 0; i < schema->count; i++)
+                TRY(encode_index(&schema->infos[i], schema->indexes[i], arena, &items[i]));
+        TRY(encode_ttl(&schema->ttl, arena, &ret_fields->ttl));
+        ret_fields->indexes = value_array(items, schema->count);
+        ret_fields->write_hook = schema->hook.data ? value_binary(schema->hook) : value_null();
         return ST_OK;
+}
+
+static bool read_tree(Value v, uint32_t *ret_tree)
+{
+        int64_t tree;
+        if (!value_integer(value_get_str(v, "tree"), &tree) || tree < 1 || tree > STORE_TREES_MAX)
+                return false;
+        *ret_tree = (uint32_t)tree;
+        return true;
 }
 
 static Status decode_index(Value v, SchemaItem *item)
 {
-        int64_t tree;
+        uint32_t tree;
+        if (!value_is(v, V_OBJECT))
+                return status_new(ERR_CORRUPT, "an index is not an object");
         Value name = value_get_str(v, "name"), function = value_get_str(v, "function");
-        if (!value_is(name, V_STRING) || !value_is(function, V_BINARY) ||
-            !value_integer(value_get_str(v, "tree"), &tree) || tree < 1 || tree > STORE_TREES_MAX)
+        if (!value_is(name, V_STRING) || !value_is(function, V_BINARY) || !read_tree(v, &tree))
                 return status_new(ERR_CORRUPT, "an index lacks something that belongs there");
-        IndexShape shape = {.multi = value_truthy(value_get_str(v, "multi")),
-                            .geo = value_truthy(value_get_str(v, "geo"))};
+        IndexSpec spec = {.function = value_bytes(function),
+                          .multi = value_truthy(value_get_str(v, "multi")),
+                          .geo = value_truthy(value_get_str(v, "geo")),
+                          .unique = value_truthy(value_get_str(v, "unique"))};
+        Value error = value_get_str(v, "error");
         item->name = value_bytes(name);
         item->ready = value_truthy(value_get_str(v, "ready"));
-        return index_new((uint32_t)tree, shape, value_bytes(function), 0, &item->index);
+        item->error = value_is(error, V_STRING) ? value_bytes(error) : BYTES_NONE;
+        return index_new(tree, &spec, 0, &item->index);
 }
 
-Status schema_decode(uint64_t version, Value indexes, Value hook, Schema **ret_schema)
+static Status decode_ttl(Value v, SchemaTtl *ttl)
+{
+        uint32_t tree;
+        if (value_is(v, V_NULL))
+                return ST_OK;
+        if (!value_is(v, V_OBJECT) || !value_is(value_get_str(v, "field"), V_STRING) ||
+            !value_is(value_get_str(v, "seconds"), V_NUMBER) || !read_tree(v, &tree))
+                return status_new(ERR_CORRUPT, "it does not say when rows expire");
+        ttl->seconds = value_get_str(v, "seconds").number;
+        ttl->ready = value_truthy(value_get_str(v, "ready"));
+        return index_new_times(tree, value_bytes(value_get_str(v, "field")), 0, &ttl->index);
+}
+
+Status schema_decode(uint64_t version, Value doc, Schema **ret_schema)
 {
         _cleanup_(closure_unrefp) Closure *closure = NULL;
-        size_t count = value_is(indexes, V_ARRAY) ? value_count(indexes) : 0, done = 0;
-        Status st = ST_OK;
+        Value indexes = value_get_str(doc, "indexes"), hook = value_get_str(doc, "write_hook");
+        size_t count = value_is(indexes, V_ARRAY) ? value_count(indexes) : 0;
+        SchemaSpec spec = {0};
         if (!value_is(indexes, V_ARRAY) || count > STORE_TREES_MAX)
                 return status_new(ERR_CORRUPT, "it has no list of indexes");
-        if (value_is(hook, V_BINARY))
+        if (value_is(hook, V_BINARY)) {
                 TRY_CTX(closure_load(value_bytes(hook), &closure), "reading the write hook");
-        SchemaItem *items = mem_alloc((count + 1) * sizeof *items);
-        if (!items)
+                spec.hook = value_bytes(hook);
+                spec.hook_closure = closure;
+        }
+        spec.items = mem_alloc((count + 1) * sizeof *spec.items);
+        if (!spec.items)
                 return status_nomem();
-        while (!st && done < count) {
-                Value v = value_at(indexes, done);
-                st = value_is(v, V_OBJECT) ? decode_index(v, &items[done])
-                                           : status_new(ERR_CORRUPT, "an index is not an object");
-                done += !st;
+        Status st = decode_ttl(value_get_str(doc, "ttl"), &spec.ttl);
+        while (!st && spec.count < count) {
+                st = decode_index(value_at(indexes, spec.count), &spec.items[spec.count]);
+                spec.count += !st;
         }
         if (!st)
-                st = schema_new(version, items, count, closure ? value_bytes(hook) : BYTES_NONE, closure, ret_schema);
-        for (size_t i = 0; i < done; i++)
-                index_unref(items[i].index);
-        mem_free(items);
+                st = schema_new(version, &spec, ret_schema);
+        for (size_t i = 0; i < spec.count; i++)
+                index_unref(spec.items[i].index);
+        index_unref(spec.ttl.index);
+        mem_free(spec.items);
         return st;
 }
 

@@ -14,14 +14,19 @@ struct IndexVerify {
         struct {
                 Sum made, found;
                 uint64_t strange_count; /* entries that are none */
+                /* A unique one: what comes twice stands side by side. Values that were cut are not compared. */
+                uint64_t twice_count;
+                uint8_t last[INDEX_VALUE_MAX]; /* the value of the entry before */
+                size_t last_bytes;
+                uint64_t last_row; /* hash of its primary key */
         } indexes[];
 };
 
-Status index_verify_new(Value indexes, IndexVerify **ret_verify)
+Status index_verify_new(Value table_document, IndexVerify **ret_verify)
 {
         Schema *schema = NULL;
-        TRY(schema_decode(1, indexes, value_null(), &schema));
-        IndexVerify *verify = mem_zalloc(sizeof *verify + schema->count * sizeof verify->indexes[0]);
+        TRY(schema_decode(1, table_document, &schema));
+        IndexVerify *verify = mem_zalloc(sizeof *verify + schema->tree_count * sizeof verify->indexes[0]);
         if (!verify) {
                 schema_unref(schema);
                 return status_nomem();
@@ -51,7 +56,7 @@ static void sum_add(Sum *sum, Bytes key, Bytes value)
 Status index_verify_row(IndexVerify *verify, Bytes key, Value row, Arena *arena)
 {
         const Schema *schema = verify->schema;
-        for (size_t i = 0; i < schema->count; i++) {
+        for (size_t i = 0; i < schema->tree_count; i++) {
                 IndexEntries entries;
                 if (!schema->infos[i].ready) /* some are missing, as they should */
                         continue;
@@ -63,26 +68,41 @@ Status index_verify_row(IndexVerify *verify, Bytes key, Value row, Arena *arena)
         return ST_OK;
 }
 
+static void look_for_twice(IndexVerify *verify, size_t i, const IndexEntryParts *parts)
+{
+        uint64_t row = bytes_hash(parts->primary_key.data, parts->primary_key.size);
+        Bytes last = BYTES(verify->indexes[i].last, verify->indexes[i].last_bytes);
+        if (parts->cut || parts->value.data[0] >= INDEX_REST)
+                return;
+        if (bytes_equal(last, parts->value) && row != verify->indexes[i].last_row)
+                verify->indexes[i].twice_count++;
+        memcpy(verify->indexes[i].last, parts->value.data, parts->value.size);
+        verify->indexes[i].last_bytes = parts->value.size;
+        verify->indexes[i].last_row = row;
+}
+
 void index_verify_entry(IndexVerify *verify, uint32_t tree, Bytes key, Bytes value)
 {
         const Schema *schema = verify->schema;
-        for (size_t i = 0; i < schema->count; i++) {
+        for (size_t i = 0; i < schema->tree_count; i++) {
                 IndexEntryParts parts;
                 if (schema->indexes[i]->tree != tree || !schema->infos[i].ready)
                         continue;
                 if (!index_entry_read(schema->indexes[i]->shape, key, value, &parts))
                         verify->indexes[i].strange_count++;
+                else if (schema->indexes[i]->unique)
+                        look_for_twice(verify, i, &parts);
                 sum_add(&verify->indexes[i].found, key, value);
         }
 }
 
 bool index_verify_result(const IndexVerify *verify, size_t i, Bytes *ret_name, char *out, size_t size)
 {
-        if (i >= verify->schema->count)
+        if (i >= verify->schema->tree_count)
                 return false;
         const Sum *made = &verify->indexes[i].made, *found = &verify->indexes[i].found;
-        uint64_t strange = verify->indexes[i].strange_count;
-        *ret_name = verify->schema->infos[i].name;
+        uint64_t strange = verify->indexes[i].strange_count, twice = verify->indexes[i].twice_count;
+        *ret_name = i < verify->schema->count ? verify->schema->infos[i].name : BYTES_STR("ttl");
         out[0] = 0;
         if (strange)
                 snprintf(out, size, "%" PRIu64 " of its entries cannot be read; drop it and create it again", strange);
@@ -92,5 +112,7 @@ bool index_verify_result(const IndexVerify *verify, size_t i, Bytes *ret_name, c
                          found->count, made->count);
         else if (made->low != found->low || made->high != found->high)
                 snprintf(out, size, "its entries are not those that its rows make; drop it and create it again");
+        else if (twice)
+                snprintf(out, size, "it is unique, but %" PRIu64 " of its values are those of two rows", twice);
         return true;
 }

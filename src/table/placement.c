@@ -166,6 +166,7 @@ static Status reconfigure_one(void *ctx, Bytes db, Bytes table)
                               .db = db,
                               .name = table,
                               .shard_count = r->shards,
+                              .keeps_ttl = true,
                               .hard = value_bytes_are(value_get_str(row, "durability"), "hard"),
                               .ack_single = value_bytes_are(value_get_str(row, "write_acks"), "single")};
         TRY(ddl_table_configure(r->catalog, &config, r->position));

@@ -35,10 +35,10 @@ Status table_error(const TableRef *table, Status st)
         return st;
 }
 
-static Status system_view(TableView *view)
+static Status system_view(TableView *view, const char *user)
 {
         arena_init(&view->arena, 0);
-        return system_rows(view->table, &view->arena, &view->rows, &view->row_count, &view->version);
+        return system_rows(view->table, user, &view->arena, &view->rows, &view->row_count, &view->version);
 }
 
 static void view_close(TableView *view)
@@ -78,17 +78,33 @@ static Status table_view(TableView *view)
         }
 }
 
-static Status view_open(TableRef *table, TableView **ret_view)
+Status view_open_for(TableRef *table, const char *user, TableView **ret_view)
 {
         TableView *view = mem_alloc(sizeof *view);
         if (!view)
                 return status_nomem();
         *view = (TableView){.table = catalog_table_ref(table)};
-        Status st = table->store ? table_view(view) : system_view(view);
+        Status st = table->store ? table_view(view) : system_view(view, user);
         if (st) {
                 view_close(view);
                 return st;
         }
+        *ret_view = view;
+        return ST_OK;
+}
+
+static Status view_open(TableRef *table, TableView **ret_view)
+{
+        return view_open_for(table, NULL, ret_view);
+}
+
+Status view_open_at(TableRef *table, Snapshot *snapshot, Schema *schema, TableView **ret_view)
+{
+        TableView *view = mem_alloc(sizeof *view);
+        if (!view)
+                return status_nomem();
+        *view = (TableView){.table = catalog_table_ref(table), .snapshot = snapshot};
+        view->schema = schema == table->schema ? schema : schema_ref(schema);
         *ret_view = view;
         return ST_OK;
 }
@@ -302,6 +318,120 @@ static void scan_close(TableScan *scan)
         }
 }
 
+/* --- blocks and parts --- */
+
+static Status block_next(TableScan *scan, TableBlock *ret_block, bool *ret_supported)
+{
+        EngineBlock block;
+        *ret_supported = scan->cursor && !scan->descending && cursor_has_blocks(scan->cursor);
+        if (!*ret_supported)
+                return ST_OK;
+        TRY(cursor_block(scan->cursor, &block));
+        scan->read_count += block.count;
+        *ret_block = (TableBlock){.total = block.total, .first = block.first, .count = block.count};
+        return ST_OK;
+}
+
+static Status block_row(TableScan *scan, uint32_t i, Arena *hold, Value *ret_row)
+{
+        Bytes bytes;
+        TRY(cursor_block_row(scan->cursor, i, hold, &bytes));
+        *ret_row = value_decode(bytes.data);
+        return ST_OK;
+}
+
+static const BlockMemo *block_memo(TableScan *scan, uint64_t key)
+{
+        return cursor_block_memo(scan->cursor, key);
+}
+
+static const BlockMemo *block_remember(TableScan *scan, BlockMemo *memo)
+{
+        return cursor_block_remember(scan->cursor, memo);
+}
+
+/* A part is a range of keys:  | low_size u32 | high_size u32 | low | high |     NO_BOUND for a size: there is none  */
+#define NO_BOUND UINT32_MAX
+
+static Status part_encode(EngineRange range, Arena *hold, Bytes *ret_part)
+{
+        uint8_t *bytes = arena_try_alloc(hold, 8 + range.low.size + range.high.size);
+        if (!bytes)
+                return status_nomem();
+        store_u32(bytes, range.low.data ? (uint32_t)range.low.size : NO_BOUND);
+        store_u32(bytes + 4, range.high.data ? (uint32_t)range.high.size : NO_BOUND);
+        if (range.low.size)
+                memcpy(bytes + 8, range.low.data, range.low.size);
+        if (range.high.size)
+                memcpy(bytes + 8 + range.low.size, range.high.data, range.high.size);
+        *ret_part = BYTES(bytes, 8 + range.low.size + range.high.size);
+        return ST_OK;
+}
+
+static EngineRange part_decode(Bytes part)
+{
+        uint32_t low = load_u32(part.data), high = load_u32(part.data + 4);
+        EngineRange range = {0};
+        if (low != NO_BOUND)
+                range.low = BYTES(part.data + 8, low);
+        if (high != NO_BOUND)
+                range.high = BYTES(part.data + 8 + (low == NO_BOUND ? 0 : low), high);
+        return range;
+}
+
+typedef struct Splitting {
+        TableView *view;
+        size_t parts;
+        Arena *hold;
+        Bytes *out;
+        size_t count;
+} Splitting;
+
+static Status split_range(void *ctx, EngineRange range)
+{
+        Splitting *s = ctx;
+        Bytes *cuts = arena_try_alloc(s->hold, s->parts * sizeof *cuts);
+        size_t count = 0;
+        if (!cuts)
+                return status_nomem();
+        if (s->view->snapshot && s->parts > 1)
+                TRY(snapshot_split(s->view->snapshot, range, s->parts, s->hold, cuts, &count));
+        EngineRange part = range;
+        for (size_t i = 0; i < count; i++) {
+                part.high = cuts[i];
+                TRY(part_encode(part, s->hold, &s->out[i]));
+                part.low = cuts[i];
+        }
+        part.high = range.high;
+        TRY(part_encode(part, s->hold, &s->out[count]));
+        s->count = count + 1;
+        return ST_OK;
+}
+
+static Status split(TableView *view, const KeyBounds *bounds, size_t parts, Arena *hold, Bytes *ret_parts,
+                    size_t *ret_count)
+{
+        Splitting s = {.view = view, .parts = parts, .hold = hold, .out = ret_parts};
+        TRY(with_range(bounds, split_range, &s));
+        *ret_count = s.count;
+        return ST_OK;
+}
+
+static Status scan_open_part(TableView *view, Bytes part, TableScan **ret_scan)
+{
+        TableScan *scan = mem_alloc(sizeof *scan);
+        if (!scan)
+                return status_nomem();
+        *scan = (TableScan){.view = view};
+        Status st = open_range(scan, part_decode(part));
+        if (st) {
+                mem_free(scan);
+                return st;
+        }
+        *ret_scan = scan;
+        return ST_OK;
+}
+
 /* --- indexes --- */
 
 static size_t index_list(TableRef *table, const IndexInfo **ret_indexes)
@@ -310,13 +440,25 @@ static size_t index_list(TableRef *table, const IndexInfo **ret_indexes)
         return table->schema ? table->schema->count : 0;
 }
 
-static Status open_index(TableView *view, Bytes index, const KeyBounds *bounds, bool descending, IndexScan **ret_scan)
+static Status no_index(const TableView *view, Bytes index)
 {
         const TableInfo *info = &view->table->info;
-        if (view->snapshot)
-                return index_scan_new(view->table, view->snapshot, view->schema, index, bounds, descending, ret_scan);
         return status_new(ERR_OP_FAILED, "Index `%.*s` was not found on table `%s.%s`.", (int)index.size,
                           (const char *)index.data, (const char *)info->db.data, (const char *)info->name.data);
+}
+
+static Status open_index(TableView *view, Bytes index, const KeyBounds *bounds, bool descending, IndexScan **ret_scan)
+{
+        if (view->snapshot)
+                return index_scan_new(view->table, view->snapshot, view->schema, index, bounds, descending, ret_scan);
+        return no_index(view, index);
+}
+
+static Status open_rest(TableView *view, Bytes index, IndexRest which, const KeyBounds *bounds, IndexScan **ret_scan)
+{
+        if (view->snapshot)
+                return index_scan_new_rest(view->table, view->snapshot, view->schema, index, which, bounds, ret_scan);
+        return no_index(view, index);
 }
 
 /* Takes over `index`. */
@@ -354,6 +496,24 @@ static Status index_count(TableView *view, Bytes index, const KeyBounds *bounds,
         return st;
 }
 
+static Status index_rest_open(TableView *view, Bytes index, IndexRest which, const KeyBounds *bounds,
+                              TableScan **ret_scan)
+{
+        IndexScan *scan;
+        TRY(open_rest(view, index, which, bounds, &scan));
+        return scan_of_index(view, scan, ret_scan);
+}
+
+static Status index_rest_count(TableView *view, Bytes index, IndexRest which, const KeyBounds *bounds,
+                               uint64_t *ret_count)
+{
+        IndexScan *scan;
+        TRY(open_rest(view, index, which, bounds, &scan));
+        Status st = index_scan_count(scan, ret_count);
+        index_scan_free(scan);
+        return st;
+}
+
 static Status geo_scan_open(TableView *view, Bytes index, const GeoRange *ranges, size_t count, TableScan **ret_scan)
 {
         IndexScan *scan;
@@ -370,8 +530,11 @@ void read_fill(TableSource *source)
         source->index_scan_open = index_scan_open;
         source->scan_index_value = scan_index_value;
         source->index_count = index_count;
+        source->index_rest_open = index_rest_open;
+        source->index_rest_count = index_rest_count;
         source->geo_scan_open = geo_scan_open;
         source->view_open = view_open;
+        source->view_open_for = view_open_for;
         source->view_close = view_close;
         source->view_version = view_version;
         source->view_get = view_get;
@@ -381,4 +544,10 @@ void read_fill(TableSource *source)
         source->scan_next = scan_next;
         source->scan_skip = scan_skip;
         source->scan_close = scan_close;
+        source->block_next = block_next;
+        source->block_row = block_row;
+        source->block_memo = block_memo;
+        source->block_remember = block_remember;
+        source->split = split;
+        source->scan_open_part = scan_open_part;
 }

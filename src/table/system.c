@@ -10,7 +10,7 @@
 static const SystemTable *const system_tables[] = {
         &system_debug_scratch, &system_cluster_config, &system_current_issues, &system_db_config_table, &system_jobs,
         &system_logs,          &system_permissions,    &system_server_config,  &system_server_status,   &system_stats,
-        &system_table_config,  &system_table_status,   &system_users,
+        &system_table_config,  &system_table_status,   &system_transactions,   &system_users,
 };
 _Static_assert(ELEMENTS(system_tables) <= ELEMENTS(((TableCatalog *)0)->system), "room for every system table");
 
@@ -138,10 +138,11 @@ static int compare_rows(const void *a, const void *b)
         return bytes_compare(((const SystemRow *)a)->key, ((const SystemRow *)b)->key);
 }
 
-Status system_rows(TableRef *table, Arena *arena, SystemRow **ret_rows, size_t *ret_count, uint64_t *ret_version)
+Status system_rows(TableRef *table, const char *user, Arena *arena, SystemRow **ret_rows, size_t *ret_count,
+                   uint64_t *ret_version)
 {
         static atomic_uint_fast64_t versions; /* never repeats, so no two views are taken for equal */
-        SystemCollector c = {.table = table, .arena = arena};
+        SystemCollector c = {.table = table, .user = user, .arena = arena};
         Status st = table->system->collect(&c);
         SystemRow *rows = st ? NULL : arena_try_alloc(arena, c.count * sizeof *rows);
         if (rows && c.count) {
@@ -236,7 +237,7 @@ static Status system_write_row(TableRef *table, Value key, size_t index, RowChan
         out->bad_key = true;
         TRY(key_encode_primary(key, arena, &key_bytes));
         out->bad_key = false;
-        TRY(system_rows(table, arena, &rows, &count, &version));
+        TRY(system_rows(table, options->user, arena, &rows, &count, &version));
         for (size_t i = 0; i < count; i++)
                 if (bytes_equal(rows[i].key, key_bytes))
                         old_row = rows[i].row;
@@ -258,6 +259,8 @@ static Status system_write_row(TableRef *table, Value key, size_t index, RowChan
                          .new_row = new_row,
                          .generated = options->generated && options->generated[index],
                          .user = options->user ? options->user : "admin",
+                         .transaction = options->transaction,
+                         .connection = options->connection,
                          .arena = arena,
                          .position = ret_position,
                          .ret_row = &new_row};
@@ -274,12 +277,16 @@ static Status system_write_row(TableRef *table, Value key, size_t index, RowChan
 Status system_write(TableRef *table, const Value *keys, size_t count, RowChange change, void *change_ctx,
                     const WriteOptions *options, Arena *arena, RowOutcome *outcomes, uint64_t *ret_position)
 {
+        if (options->transaction && !table->system->in_transactions)
+                return status_new(ERR_OP_FAILED,
+                                  "The system table `" SYSTEM_DB ".%s` cannot be written to within a transaction.",
+                                  table->system->name);
         for (size_t i = 0; i < count; i++) {
                 outcomes[i] = (RowOutcome){.effect = ROW_FAILED, .old_row = value_null(), .new_row = value_null()};
                 Status st = system_write_row(table, keys[i], i, change, change_ctx, options, arena, &outcomes[i],
                                              ret_position);
                 if (status_code(st) == ERR_NOMEM || status_code(st) == ERR_CANCELLED ||
-                    status_code(st) == ERR_PERMISSION)
+                    status_code(st) == ERR_PERMISSION || status_code(st) == ERR_CONFLICT)
                         return st; /* of the query, not of a row */
                 outcomes[i].error = st;
                 if (st)

@@ -1,6 +1,7 @@
 /* system_config.c - `db_config`, `table_config` and `table_status`: the catalog as rows, and rows that change it;
  * config() and status(). */
 #include "table/system_int.h"
+#include "table/ttl.h"
 #include "table/users.h"
 
 /* --- databases --- */
@@ -113,7 +114,7 @@ Value system_table_config_row(const TableRef *table, bool uuids, Arena *arena)
         object_add_str(&shard, "nonvoting_replicas", value_array(NULL, 0));
         object_add_str(&shard, "primary_replica", server);
         object_add_str(&shard, "replicas", system_one(arena, server));
-        object_init(&row, arena, 10);
+        object_init(&row, arena, 12);
         object_add_str(&row, "db", system_db_of(table, uuids, arena));
         object_add_str(&row, "durability", value_str(table->info.hard_durability ? "hard" : "soft"));
         object_add_str(&row, "id", system_text(arena, table->info.id));
@@ -124,6 +125,9 @@ Value system_table_config_row(const TableRef *table, bool uuids, Arena *arena)
         /* Ours; RethinkDB's applications see RethinkDB's fields unless somebody chose. */
         if (strcmp(table->engine, DEFAULT_ENGINE) != 0)
                 object_add_str(&row, "storage", value_str(table->engine));
+        Value ttl = ttl_value(table->schema, arena);
+        if (!value_is(ttl, V_NONE))
+                object_add_str(&row, "ttl", ttl);
         object_add_str(&row, "write_acks", value_str(table->ack_single ? "single" : "majority"));
         object_add_str(&row, "write_hook", write_hook(table, arena));
         return object_take(&row);
@@ -403,6 +407,18 @@ static Status read_storage(Reading *r, const char **ret_engine)
         return *ret_engine ? ST_OK : fields_wrong(&r->fields, "storage", "Expected a storage engine; got ", storage);
 }
 
+/* Ours, and in a row only where it is set: a row without it, or with null, is of a table whose rows do not expire. */
+static Status read_ttl(Reading *r, TtlSpec *ret_ttl)
+{
+        Value ttl, got;
+        *ret_ttl = (TtlSpec){0};
+        if (!fields_has(&r->fields, "ttl"))
+                return ST_OK;
+        TRY(fields_get(&r->fields, "ttl", &ttl));
+        const char *wrong = ttl_read(ttl, ret_ttl, &got);
+        return wrong ? fields_wrong(&r->fields, "ttl", wrong, got) : ST_OK;
+}
+
 static Status read_config(Reading *r, TableConfig *config)
 {
         Value v;
@@ -426,6 +442,7 @@ static Status read_config(Reading *r, TableConfig *config)
         TRY(read_choice(r, "durability", "hard", "soft", "Expected \"soft\" or \"hard\", got: ", &config->hard));
         TRY(read_write_hook(r));
         TRY(read_storage(r, &config->engine));
+        TRY(read_ttl(r, &config->ttl));
         TRY(fields_no_others(&r->fields));
         if (r->existed && !value_equal(value_get_str(r->old_row, "primary_key"), value_string(config->primary_key)))
                 return status_new(ERR_OP_FAILED, "It's illegal to change a table's primary key");

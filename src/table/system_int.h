@@ -9,7 +9,8 @@
 
 /* All rows of one reading. */
 typedef struct SystemCollector {
-        TableRef *table; /* the system table: its catalog, and whether rows name things by uuid */
+        TableRef *table;  /* the system table: its catalog, and whether rows name things by uuid */
+        const char *user; /* who reads; NULL: one who may see everything */
         Arena *arena;
         SystemRow *rows; /* on the heap until all are there */
         size_t count, capacity;
@@ -23,9 +24,11 @@ typedef struct SystemWrite {
         TableRef *table;
         Bytes key; /* encoded */
         Value id;
-        Value old_row, new_row; /* V_NULL: none; never both */
-        bool generated;         /* INSERT made the key up */
-        const char *user;       /* who writes */
+        Value old_row, new_row;      /* V_NULL: none; never both */
+        bool generated;              /* INSERT made the key up */
+        const char *user;            /* who writes */
+        Transaction *transaction;    /* that the query belongs to; NULL: none */
+        QueryConnection *connection; /* of the client; NULL: none */
         Arena *arena;
         uint64_t *position; /* raised to what must be durable before the answer */
         Value *ret_row;     /* what the row has become, if not new_row */
@@ -37,12 +40,14 @@ struct SystemTable {
         /* NULL: refused with `read_only`, or if that is NULL too, as RethinkDB mostly says it. */
         Status (*write)(const SystemWrite *write);
         const char *read_only;
-        bool asks_always; /* write() is called also for what changes nothing: it may have something to say */
+        bool own_rows;        /* everybody may read and write it, and sees his own rows only */
+        bool in_transactions; /* it can be written by a query that belongs to a transaction, of which it is no part */
+        bool asks_always;     /* write() is called also for what changes nothing: it may have something to say */
 };
 
 extern const SystemTable system_debug_scratch, system_cluster_config, system_current_issues, system_db_config_table,
         system_jobs, system_logs, system_permissions, system_server_config, system_server_status, system_stats,
-        system_table_config, system_table_status, system_users;
+        system_table_config, system_table_status, system_transactions, system_users;
 
 /* --- the parts of system_init and system_done (system_server.c) --- */
 Status system_tables_init(TableCatalog *catalog) MUST_USE;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "table/transaction.h"
 #include "value/key.h"
 
 static Value number(double n)
@@ -91,6 +92,7 @@ typedef struct JobRow {
         const HostJob *job;
         const BuildInfo *build; /* of an index, with its table */
         const TableRef *table;
+        const OpenTransaction *open;
 } JobRow;
 
 static Value job_row(const JobRow *row, const char *type, const char *id, double duration_sec, Value info, Arena *arena)
@@ -122,12 +124,15 @@ static Value build_query_job(void *ctx, Arena *arena)
 {
         const JobRow *row = ctx;
         const HostJob *job = row->job;
-        Field *info = arena_array(arena, Field, 4);
-        info[0] = (Field){BYTES_STR("client_address"), system_printed(arena, job->client_address)};
-        info[1] = (Field){BYTES_STR("client_port"), number(job->client_port)};
-        info[2] = (Field){BYTES_STR("query"), system_text(arena, job->query)};
-        info[3] = (Field){BYTES_STR("user"), system_printed(arena, job->user)};
-        return job_row(row, "query", job->id, job->duration_sec, value_object_sorted(info, 4), arena);
+        ObjectBuilder info;
+        object_init(&info, arena, 5);
+        object_add_str(&info, "client_address", system_printed(arena, job->client_address));
+        object_add_str(&info, "client_port", number(job->client_port));
+        object_add_str(&info, "query", system_text(arena, job->query));
+        object_add_str(&info, "user", system_printed(arena, job->user));
+        if (job->spilled_bytes) /* ours */
+                object_add_str(&info, "temporary_bytes", number((double)job->spilled_bytes));
+        return job_row(row, "query", job->id, job->duration_sec, object_take(&info), arena);
 }
 
 static Status add_query_job(void *ctx, const HostJob *job)
@@ -165,10 +170,26 @@ static Status add_index_job(void *ctx, const BuildInfo *build)
         return st;
 }
 
+static Value build_transaction_job(void *ctx, Arena *arena)
+{
+        const JobRow *row = ctx;
+        const OpenTransaction *open = row->open;
+        Field *info = arena_array(arena, Field, 2);
+        info[0] = (Field){BYTES_STR("user"), system_printed(arena, open->user)};
+        info[1] = (Field){BYTES_STR("written_rows"), number((double)open->written_rows)};
+        return job_row(row, "transaction", open->id, open->duration_sec, value_object_sorted(info, 2), arena);
+}
+
+static Status add_transaction_job(void *ctx, const OpenTransaction *open)
+{
+        return system_add(ctx, build_transaction_job, &(JobRow){.collector = ctx, .open = open});
+}
+
 static Status jobs_collect(SystemCollector *c)
 {
         const HostReports *reports = c->table->catalog->host->reports;
         TRY(table_source_each_build(c->table->catalog, add_index_job, c));
+        TRY(transactions_each_open(c->table->catalog, add_transaction_job, c));
         return reports && reports->each_job ? reports->each_job(reports->ctx, add_query_job, c) : ST_OK;
 }
 

@@ -148,14 +148,26 @@ static Value build_cluster(void *ctx, Arena *arena)
         return object_take(&object);
 }
 
+/* What queries have put aside on the disk: ours, RethinkDB has none. */
+static Value temporary_files(const StatsRow *row, Arena *arena)
+{
+        ObjectBuilder object;
+        object_init(&object, arena, 3);
+        object_add_str(&object, "bytes", number(row->host.temporary_bytes));
+        object_add_str(&object, "bytes_total", number(row->host.temporary_bytes_total));
+        object_add_str(&object, "files", number(row->host.temporary_files));
+        return object_take(&object);
+}
+
 static Value build_server(void *ctx, Arena *arena)
 {
         const StatsRow *row = ctx;
         ObjectBuilder object;
-        object_init(&object, arena, 3);
+        object_init(&object, arena, 4);
         object_add_str(&object, "id", row_id(row, "server", true, arena));
         object_add_str(&object, "query_engine", query_engine(row, &row->all, false, true, arena));
         object_add_str(&object, "server", system_server(row->catalog, row->uuids));
+        object_add_str(&object, "temporary_files", temporary_files(row, arena));
         return object_take(&object);
 }
 

@@ -35,8 +35,19 @@ MUST_USE Status table_admin_initial_password(TableCatalog *catalog, Bytes passwo
 /* Is a document of the catalog under a key `u...` one of a user? For verify.c. */
 bool table_user_document_valid(Bytes key, Value doc);
 
+/* --- transactions --- */
+typedef struct TransactionLimits {
+        int64_t idle_ms; /* one that no query uses for so long is rolled back, unless it asked for another time */
+        size_t memory_max_bytes; /* of the changes of one */
+        size_t open_max;         /* that clients hold */
+} TransactionLimits;
+/* What is 0 stays as it is: 60 s, 128 MiB, 1000. Before the source is used. */
+void table_source_limit_transactions(TableCatalog *catalog, const TransactionLimits *limits);
+
 /* Databases, and tables in all of them, the system's own not counted. */
 void table_source_counts(TableCatalog *catalog, size_t *ret_db_count, size_t *ret_table_count);
+/* Rows that were deleted since the opening because their time had come, and the commits that did it. */
+void table_source_expired(TableCatalog *catalog, uint64_t *ret_row_count, uint64_t *ret_commit_count);
 /* Calls `each` for every index that is being built or waits for it. */
 typedef struct BuildInfo {
         const TableInfo *table;

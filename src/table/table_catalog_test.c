@@ -59,10 +59,10 @@ static void test_fresh_store_has_test(void **state)
         world_open(&w);
         assert_string_equal(dbs(&w), "[\"rethinkdb\",\"test\"]");
         assert_string_equal(list(&w, "test"), "[]");
-        assert_string_equal(
-                list(&w, "rethinkdb"),
-                "[\"cluster_config\",\"current_issues\",\"db_config\",\"jobs\",\"logs\",\"permissions\","
-                "\"server_config\",\"server_status\",\"stats\",\"table_config\",\"table_status\",\"users\"]");
+        assert_string_equal(list(&w, "rethinkdb"),
+                            "[\"cluster_config\",\"current_issues\",\"db_config\",\"jobs\",\"logs\",\"permissions\","
+                            "\"server_config\",\"server_status\",\"stats\",\"table_config\",\"table_status\","
+                            "\"transactions\",\"users\"]");
         world_done(&w);
 }
 

@@ -1,8 +1,6 @@
 /* table_index_fault_test.c - indexes when memory, power and peace are lacking. */
 #include "table/table_index_test.h"
 
-#include "table/verify.h"
-
 enum { ROWS = 40 };
 
 static Value row_of(Arena *arena, unsigned id, unsigned a)
@@ -39,51 +37,6 @@ static Status write_rows(World *w, TableRef *table, Arena *arena, unsigned first
                         st = outcomes[i].error;
                 }
         return st;
-}
-
-/* --- do indexes agree with rows? --- */
-
-static Status no_problem(void *ctx, const char *text)
-{
-        fail_msg("%s", text);
-        return ST_OK;
-}
-
-static void tell_tree(World *w, TableVerify *verify, Snapshot *snapshot, uint64_t id, uint32_t tree)
-{
-        Cursor *cursor;
-        Arena hold;
-        bool found = true;
-        arena_init(&hold, 0);
-        ok(cursor_tree_open(snapshot, tree, (EngineRange){0}, false, &cursor));
-        while (found) {
-                Bytes key, value;
-                ok(cursor_next(cursor, &hold, &key, &value, &found));
-                if (found && tree == 0)
-                        assert_null(table_verify_row(verify, id, key, value, false));
-                else if (found)
-                        table_verify_entry(verify, id, tree, key, value, false);
-                arena_reset(&hold);
-        }
-        cursor_close(cursor);
-        arena_done(&hold);
-}
-
-static void check_agreement(World *w, TableRef *table)
-{
-        TableVerify *verify;
-        Snapshot *snapshot;
-        ok(table_verify_new(&verify));
-        ok(store_pin(w->catalog->documents, &snapshot));
-        tell_tree(w, verify, snapshot, CATALOG_TABLE_ID, 0);
-        store_unpin(snapshot);
-        ok(store_pin(table->store, &snapshot));
-        for (uint32_t tree = 0; tree < 8; tree++)
-                tell_tree(w, verify, snapshot, table->store_id, tree);
-        store_unpin(snapshot);
-        ok(table_verify_table(verify, table->store_id, table->engine));
-        ok(table_verify_finish(verify, no_problem, NULL));
-        table_verify_free(verify);
 }
 
 /* --- a history: an index over rows, writes while it is built, another index, a drop --- */
@@ -242,19 +195,6 @@ static void reader_main(void *arg)
                 source->table_unref(table);
         }
         arena_done(&arena);
-}
-
-static void wait_until_ready(World *w)
-{
-        for (bool ready = false; !ready;) {
-                TableRef *table = find(w, "test", "t");
-                const IndexInfo *infos;
-                size_t count = w->source->index_list(table, &infos);
-                ready = true;
-                for (size_t i = 0; i < count; i++)
-                        ready &= infos[i].ready;
-                w->source->table_unref(table);
-        }
 }
 
 static void test_threads(void **state)

@@ -4,6 +4,7 @@
 
 #include "table/index_int.h"
 #include "table/table_test.h"
+#include "table/verify.h"
 
 #define FUNC(body) "[69,[[2,[1]]," body "]]"
 #define ROW(field) "[170,[[10,[1]],\"" field "\"]]"
@@ -12,15 +13,26 @@
 #define MULTI      FUNC(ROW("m"))
 #define GEO        FUNC(ROW("g"))
 
-static inline Status try_create(World *w, TableRef *table, const char *name, const char *function, bool multi, bool geo)
+static inline Status try_create_as(World *w, TableRef *table, const IndexSpec *spec)
 {
-        IndexSpec spec = {.name = BYTES_STR(name), .function = BYTES_STR(function), .multi = multi, .geo = geo};
         Value result;
         uint64_t position = 0;
-        TRY(w->source->index_create(table, &spec, &w->arena, &result, &position));
+        TRY(w->source->index_create(table, spec, &w->arena, &result, &position));
         assert_true(value_get_str(result, "created").number == 1);
         assert_true(position > 0);
         return ST_OK;
+}
+
+static inline Status try_create(World *w, TableRef *table, const char *name, const char *function, bool multi, bool geo)
+{
+        IndexSpec spec = {.name = BYTES_STR(name), .function = BYTES_STR(function), .multi = multi, .geo = geo};
+        return try_create_as(w, table, &spec);
+}
+
+static inline Status try_create_unique(World *w, TableRef *table, const char *name, const char *function, bool multi)
+{
+        IndexSpec spec = {.name = BYTES_STR(name), .function = BYTES_STR(function), .multi = multi, .unique = true};
+        return try_create_as(w, table, &spec);
 }
 
 static inline void create(World *w, TableRef *table, const char *name, const char *function, bool multi, bool geo)
@@ -68,6 +80,72 @@ static inline const char *status_text_of(World *w, TableRef *table, const char *
         Value names = name ? value_str(name) : value_none(), status;
         ok(w->source->index_status(table, &names, name ? 1 : 0, &w->arena, &status));
         return text_of_value(w, status);
+}
+
+/* --- do indexes agree with rows? --- */
+
+static inline Status no_problem(void *ctx, const char *text)
+{
+        fail_msg("%s", text);
+        return ST_OK;
+}
+
+static inline void tell_tree(World *w, TableVerify *verify, Snapshot *snapshot, uint64_t id, uint32_t tree)
+{
+        Cursor *cursor;
+        Arena hold;
+        bool found = true;
+        arena_init(&hold, 0);
+        ok(cursor_tree_open(snapshot, tree, (EngineRange){0}, false, &cursor));
+        while (found) {
+                Bytes key, value;
+                ok(cursor_next(cursor, &hold, &key, &value, &found));
+                if (found && tree == 0)
+                        assert_null(table_verify_row(verify, id, key, value, false));
+                else if (found)
+                        table_verify_entry(verify, id, tree, key, value, false);
+                arena_reset(&hold);
+        }
+        cursor_close(cursor);
+        arena_done(&hold);
+}
+
+/* Of all ordinary tables that there are. */
+static inline void check_agreement_of(World *w, TableRef *const *tables, size_t count)
+{
+        TableVerify *verify;
+        Snapshot *snapshot;
+        ok(table_verify_new(&verify));
+        ok(store_pin(w->catalog->documents, &snapshot));
+        tell_tree(w, verify, snapshot, CATALOG_TABLE_ID, 0);
+        store_unpin(snapshot);
+        for (size_t i = 0; i < count; i++) {
+                ok(store_pin(tables[i]->store, &snapshot));
+                for (uint32_t tree = 0; tree < 8; tree++)
+                        tell_tree(w, verify, snapshot, tables[i]->store_id, tree);
+                store_unpin(snapshot);
+                ok(table_verify_table(verify, tables[i]->store_id, tables[i]->engine));
+        }
+        ok(table_verify_finish(verify, no_problem, NULL));
+        table_verify_free(verify);
+}
+
+static inline void check_agreement(World *w, TableRef *table)
+{
+        check_agreement_of(w, &table, 1);
+}
+
+static inline void wait_until_ready(World *w)
+{
+        for (bool ready = false; !ready;) {
+                TableRef *table = find(w, "test", "t");
+                const IndexInfo *infos;
+                size_t count = w->source->index_list(table, &infos);
+                ready = true;
+                for (size_t i = 0; i < count; i++)
+                        ready &= infos[i].ready || infos[i].error.data;
+                w->source->table_unref(table);
+        }
 }
 
 #endif

@@ -16,7 +16,7 @@
 
 #define CATALOG_TABLE_ID 1  /* the store's table that holds the catalog */
 #define FIRST_TABLE_ID   16 /* ids below are ours */
-#define CATALOG_FORMAT   2
+#define CATALOG_FORMAT   3
 #define DEFAULT_ENGINE   "btree"
 #define NAMES_SLOTS      16
 #define MAX_SHARDS       32
@@ -35,6 +35,7 @@ typedef struct ServerConfig ServerConfig;
 typedef struct Schema Schema;           /* index_int.h: indexes and write hook of a table at a moment; counted */
 typedef struct TableState TableState;   /* the same: of a table, now; counted */
 typedef struct Builder Builder;         /* index_build.c */
+typedef struct Expirer Expirer;         /* ttl.c */
 typedef struct TableCounts TableCounts; /* rows read and written, for `stats`; counted */
 
 struct TableRef {
@@ -78,6 +79,10 @@ struct TableCatalog {
         uint64_t next_store_id;             /* GUARDED_BY(ddl_mu) */
         atomic_uint_fast64_t schema_serial; /* versions of schemas given out */
         Builder *builder;
+        TransactionLimits limits;          /* set before there are transactions */
+        struct Transactions *transactions; /* those that clients hold */
+        bool by_hand;                      /* no threads are started (tests) */
+        Expirer *expirer;
 
         NamesSlot slots[NAMES_SLOTS];
         Map *tables;    /* "db.table" -> TableRef; names have no dots */
@@ -153,6 +158,11 @@ Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *a
                         uint64_t *ret_position) MUST_USE;
 Status ddl_table_drop(void *ctx, Bytes db, Bytes name, Arena *arena, Value *ret_result,
                       uint64_t *ret_position) MUST_USE;
+/* When a table's rows expire (ttl.c). */
+typedef struct TtlSpec {
+        Bytes field;    /* data NULL: they do not */
+        double seconds; /* after the time in that field; 0: it is the time at which they expire */
+} TtlSpec;
 /* What a row of table_config asks for. */
 typedef struct TableConfig {
         Bytes id; /* of a new table: the id it gets */
@@ -161,6 +171,8 @@ typedef struct TableConfig {
         const char *engine; /* static; NULL: as it is, or the default's */
         unsigned shard_count;
         bool hard, ack_single, uuids;
+        bool keeps_ttl; /* as it is */
+        TtlSpec ttl;
 } TableConfig;
 /* Gives the table `config->id` those settings. */
 Status ddl_table_configure(TableCatalog *catalog, const TableConfig *config, uint64_t *ret_position) MUST_USE;
@@ -182,6 +194,10 @@ Status ddl_put_table(TableCatalog *catalog, Commit *commit, const TableSettings 
  * of it. */
 Status ddl_publish_table(TableCatalog *catalog, Commit *commit, TableRef *table, TableRef *old,
                          uint64_t *ret_position) MUST_USE;
+/* Gives the table `old`, which is in the map, these settings. Another schema than it has is locked around the commit
+ * (index_int.h); `clear_tree` is emptied with it (0: none). */
+Status ddl_change_table(TableCatalog *catalog, TableRef *old, const TableSettings *to, uint32_t clear_tree,
+                        uint64_t *ret_position) MUST_USE;
 TableRef *ddl_find_table(TableCatalog *catalog, Bytes id); /* under ddl_mu; no reference taken */
 /* Runs build(ctx, arena) so that exhaustion of `arena` is an error here instead of a jump past the locks and references
  * that the caller holds. */
@@ -205,7 +221,8 @@ typedef struct SystemRow {
         Bytes key;
         Value row;
 } SystemRow;
-Status system_rows(TableRef *table, Arena *arena, SystemRow **ret_rows, size_t *ret_count,
+/* `user`: who reads, where rows are not for everybody; NULL: all. */
+Status system_rows(TableRef *table, const char *user, Arena *arena, SystemRow **ret_rows, size_t *ret_count,
                    uint64_t *ret_version) MUST_USE;
 Status system_write(TableRef *table, const Value *keys, size_t count, RowChange change, void *change_ctx,
                     const WriteOptions *options, Arena *arena, RowOutcome *outcomes, uint64_t *ret_position) MUST_USE;
@@ -255,6 +272,10 @@ Status placement_rebalance(void *ctx, Bytes db, Bytes table, Arena *arena, Value
 
 /* --- read.c --- */
 void read_fill(TableSource *source);
+Status view_open_for(TableRef *table, const char *user, TableView **ret_view) MUST_USE;
+/* A view of an ordinary table as `snapshot` has it, which is taken over if it succeeds, with the indexes of `schema`.
+ */
+Status view_open_at(TableRef *table, Snapshot *snapshot, Schema *schema, TableView **ret_view) MUST_USE;
 
 /* --- row.c: what a row must be --- */
 /* Checks `new_row` as the successor of `old_row` (V_NULL: none) under `key_bytes`, the encoded primary key. */

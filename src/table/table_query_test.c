@@ -617,6 +617,50 @@ static void test_system_tables(void **state)
         stop(&s);
 }
 
+#define DUPLICATE "\"Duplicate value in unique index `email`: \\\"a@x\\\" is that of the row with primary key 1.\""
+
+static void test_unique_index(void **state)
+{
+        Session s;
+        start(&s);
+        make(&s);
+        answers("[75,[" T ",\"at\"],{\"geo\":true,\"unique\":true}]",
+                "LOGIC A geospatial index cannot be unique. at []");
+        answers("[75,[" T ",\"email\"],{\"unique\":true}]", "{\"created\":1}");
+        answers("[170,[[45,[[140,[" T "]],0]],\"unique\"]]", "true");
+        answers(INSERT("{\"id\":1,\"email\":\"a@x\"}"), "{" STATS(0, 0, 1, 0, 0, 0));
+        answers("[170,[" INSERT("{\"id\":2,\"email\":\"a@x\"}") ",\"first_error\"]]", DUPLICATE);
+        /* `conflict` is about the primary key. */
+        answers("[170,[" INSERT_O("{\"id\":2,\"email\":\"a@x\"}", "\"conflict\":\"replace\"") ",\"first_error\"]]",
+                DUPLICATE);
+        answers(INSERT_O("{\"id\":1,\"email\":\"b@x\"}", "\"conflict\":\"update\""), "{" STATS(0, 0, 0, 1, 0, 0));
+        answers(INSERT("[2,[{\"id\":2,\"email\":\"a@x\"},{\"id\":3},{\"id\":4}]]"), "{" STATS(0, 0, 3, 0, 0, 0));
+        answers("[170,[[53,[" T ",{\"email\":\"c@x\"}]],\"errors\"]]", "3");
+        answers("[76,[" T ",\"email\"]]", "{\"dropped\":1}");
+        stop(&s);
+}
+
+/* Two rows with one value end its build; to wait for it is an error then. */
+static void test_unique_index_that_cannot_be(void **state)
+{
+        Session s;
+        start(&s);
+        make(&s);
+        answers(INSERT("[2,[{\"id\":1,\"k\":\"v\"},{\"id\":2,\"k\":\"v\"}]]"), "{" STATS(0, 0, 2, 0, 0, 0));
+        answers("[75,[" T ",\"k\"],{\"unique\":true}]", "{\"created\":1}");
+        answers("[140,[" T ",\"k\"]]", "OP_FAILED Index `k` on table `test.t` could not be built: It is to be unique, "
+                                       "but the rows with primary "
+                                       "keys 1 and 2 have the same value: \"v\" at []");
+        answers("[43,[[78,[" T ",\"v\"],{\"index\":\"k\"}]]]", "OP_FAILED Index `k` on table `test.t` could not be "
+                                                               "built: It is to be unique, but the rows with primary "
+                                                               "keys 1 and 2 have the same value: \"v\" at []");
+        answers("[33,[[45,[[139,[" T "]],0]],\"ready\",\"error\",\"unique\"]]",
+                "{\"error\":\"It is to be unique, but the rows with primary keys 1 and 2 have the same value: "
+                "\\\"v\\\"\",\"ready\":false,\"unique\":true}");
+        answers("[76,[" T ",\"k\"]]", "{\"dropped\":1}");
+        stop(&s);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -640,6 +684,8 @@ int main(void)
                 cmocka_unit_test(test_ignore_hook),
                 cmocka_unit_test(test_info),
                 cmocka_unit_test(test_system_tables),
+                cmocka_unit_test(test_unique_index),
+                cmocka_unit_test(test_unique_index_that_cannot_be),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
  *
  * A grant for a database or table that is gone does no harm, since ids never come again: it is shown to nobody, and
  * left out when the user's document is next written. */
+#include "table/system_int.h"
 #include "table/users.h"
 
 #include <stdarg.h>
@@ -168,7 +169,7 @@ static Bytes db_id_of(const TableRef *table)
 
 Status users_permit_table(TableRef *table, Bytes user, unsigned what)
 {
-        if (table->system && what == PERMIT_CONFIG)
+        if (table->system && (what == PERMIT_CONFIG || table->system->own_rows))
                 return ST_OK;                       /* it cannot be configured, which whoever tries is told */
         if (table->system && (what & PERMIT_WRITE)) /* which RethinkDB asks for first there */
                 TRY(users_permit_ids(table->catalog, user, PERMIT_READ, db_id_of(table), table->info.id));

@@ -264,7 +264,7 @@ static const char *know_indexes(TableVerify *verify, KnownTable *table, Bytes ke
         const EngineOps *engine = engine_find((const char *)table->engine.data);
         if (!engine || !engine->persistent)
                 return NULL;
-        Status st = index_verify_new(value_get_str(doc, "indexes"), &table->indexes);
+        Status st = index_verify_new(doc, &table->indexes);
         if (status_code(st) == ERR_NOMEM)
                 verify->failed = true;
         bool unreadable = st && !verify->failed;

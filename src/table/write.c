@@ -8,6 +8,7 @@
  * Whatever is held is in the caller's WriteGuard at every moment at which the arena or `change` may longjmp. */
 #include "table/index_int.h"
 #include "table/table_int.h"
+#include "table/transaction.h"
 
 #include "value/key.h"
 
@@ -30,6 +31,7 @@ typedef struct Write {
         const WriteOptions *options;
         WriteGuard *guard;
         Schema *schema;    /* the table's indexes and hook that rows are planned for; held, or the TableRef's */
+        DraftTable *draft; /* of the transaction that the write is in; NULL: none */
         uint64_t position; /* of the last commit */
         /* the batch */
         size_t first; /* its first row's index in the caller's arrays */
@@ -70,6 +72,12 @@ static void write_unpin(Write *w)
 static Status write_lock(Write *w, bool *ret_stale)
 {
         Commit *commit;
+        if (unlikely(w->draft != NULL)) { /* nobody else writes to it, and its indexes stay */
+                *ret_stale = false;
+                TRY(draft_commit(w->draft, &commit));
+                w->guard->held[HELD_COMMIT] = commit;
+                return ST_OK;
+        }
         TRY(commit_begin(w->table->catalog->store, &commit));
         w->guard->held[HELD_COMMIT] = commit;
         Status st = commit_lock(commit, w->table->store);
@@ -99,7 +107,7 @@ static Status write_finish(Write *w)
 static bool fatal(Status st)
 {
         StatusCode code = status_code(st);
-        return code == ERR_CANCELLED || code == ERR_NOMEM;
+        return code == ERR_CANCELLED || code == ERR_NOMEM || code == ERR_CONFLICT;
 }
 
 static Value row_value(Bytes bytes)
@@ -145,7 +153,7 @@ static Status apply_hook(Write *w, Value old_row, Value *new_row)
 
 static Status plan_indexes(Write *w, Plan *plan, Value old_row, Value new_row)
 {
-        if (likely(w->schema->count == 0))
+        if (likely(w->schema->tree_count == 0))
                 return ST_OK;
         return index_plan(w->schema, plan->key, old_row, new_row, w->arena, &plan->index_ops);
 }
@@ -199,12 +207,29 @@ static Status put_row(Write *w, const Plan *plan)
         bool found;
         if (!plan_changes(plan))
                 return ST_OK;
-        table_count_writes(w->table, 1);
+        if (likely(!w->draft))
+                table_count_writes(w->table, 1);
         if (plan->new_bytes.data)
                 TRY(commit_put(held_commit(w), w->table->store, plan->key, plan->new_bytes));
         else
                 TRY(commit_delete(held_commit(w), w->table->store, plan->key, &found));
         return index_apply(held_commit(w), w->table->store, &plan->index_ops);
+}
+
+/* Whether other rows let it have its values; the writer lock is held. If not, nothing becomes of the row. */
+static Status check_unique(Write *w, size_t i)
+{
+        Plan *plan = &w->plans[i];
+        Status duplicate;
+        if (likely(!w->schema->unique) || !plan_changes(plan))
+                return ST_OK;
+        TRY(index_check_unique(held_commit(w), w->table, w->schema, plan->key, &plan->index_ops, w->arena, &duplicate));
+        if (duplicate) {
+                w->outcomes[i].error = duplicate;
+                plan->effect = ROW_FAILED;
+                plan->new_bytes = plan->old_bytes;
+        }
+        return ST_OK;
 }
 
 static Value copied_row(const Write *w, Bytes bytes)
@@ -252,6 +277,7 @@ static Status write_under_lock(Write *w)
                 if (!found)
                         plan->old_bytes = BYTES_NONE;
                 TRY(plan_row(w, plan, w->first + i));
+                TRY(check_unique(w, i));
                 tell_outcome(w, i); /* before the put, which may free the old row */
                 TRY(put_row(w, plan));
                 changed += plan_changes(plan);
@@ -313,6 +339,7 @@ static Status put_planned(Write *w, size_t count, size_t changed)
                                 w->pending[lost++] = (uint32_t)i;
                                 continue;
                         }
+                        TRY(check_unique(w, i));
                         TRY(put_row(w, plan));
                 }
                 tell_outcome(w, i);
@@ -355,7 +382,7 @@ static Status write_batch(Write *w, const Value *keys, size_t count)
                 if (!w->outcomes[i].bad_key)
                         w->pending[w->pending_count++] = (uint32_t)i;
         }
-        if (!w->options->quick)
+        if (!w->options->quick && !w->draft)
                 TRY(write_optimistic(w));
         while (w->pending_count > 0)
                 TRY(write_under_lock(w));
@@ -377,6 +404,8 @@ Status table_write(TableRef *table, const Value *keys, size_t count, RowChange c
                    .guard = options->guard ? options->guard : &own};
         *w.guard = (WriteGuard){.undo = guard_undo};
         Status st = ST_OK;
+        if (unlikely(options->transaction != NULL))
+                TRY(transaction_draft(options->transaction, table, &w.draft, &w.schema));
         for (size_t first = 0; !st && first < count; first += BATCH_ROWS) {
                 w.first = first;
                 w.outcomes = outcomes + first;
@@ -388,7 +417,9 @@ Status table_write(TableRef *table, const Value *keys, size_t count, RowChange c
         w.guard->undo = NULL;
         bool hard = options->durability == DURABILITY_HARD ||
                     (options->durability == DURABILITY_DEFAULT && table->info.hard_durability);
-        if (hard && w.position > *ret_position)
+        if (unlikely(w.draft != NULL))
+                transaction_wrote(options->transaction, outcomes, count, hard);
+        else if (hard && w.position > *ret_position)
                 *ret_position = w.position;
         return st;
 }
