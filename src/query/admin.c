@@ -226,7 +226,7 @@ static Status table_options(Env *env, const Term *term, Value *ret)
         Val val;
         bool present;
         Bytes text;
-        object_init(&options, env->arena, 7);
+        object_init(&options, env->arena, 8);
         TRY(parse_placement(env, term, false, &placement));
         placement_options(env, &placement, &options);
         TRY(opt_val(env, term, "primary_key", &val, &present));
@@ -247,6 +247,12 @@ static Status table_options(Env *env, const Term *term, Value *ret)
         if (present) {
                 TRY(val_as_string(env, &val, &text));
                 object_add_str(&options, "storage", value_string(text));
+        }
+        TRY(opt_val(env, term, "ttl", &val, &present)); /* this too */
+        if (present) {
+                Value ttl;
+                TRY(val_as_datum(env, &val, &ttl));
+                object_add_str(&options, "ttl", ttl);
         }
         *ret = object_take(&options);
         return ST_OK;

@@ -2,7 +2,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "query/group_int.h"
+#include "query/distinct_spill.h"
+#include "query/exec_scan.h"
+#include "query/group_spill.h"
 
 /* --- a value that is replaced again and again, often by one made of it: its bytes alternate between two buffers --- */
 
@@ -188,6 +190,70 @@ static Status agg_begin(Args *args, Agg *ret)
         return ST_OK;
 }
 
+/* --- as a scan of the whole table (exec_scan.h) --- */
+
+static void acc_of_scan(const ExecGroup *from, Acc *acc)
+{
+        *acc = (Acc){.count = from->count, .sum = from->sum, .has = from->has};
+        acc->row.value = from->row;
+}
+
+static Status scan_stream(const Agg *agg, Env *env, const Stream *stream, Acc *acc, bool *ret_done)
+{
+        const ExecRequest request = {.type = agg->type, .func = agg->func};
+        ExecGroup *total;
+        size_t count;
+        TRY(exec_scan(env, stream, &request, &total, &count, ret_done));
+        if (*ret_done)
+                acc_of_scan(total, acc);
+        return ST_OK;
+}
+
+static Status scan_groups(const Agg *agg, Env *env, const Groups *groups, bool any_count, GroupTable *table,
+                          bool *ret_done)
+{
+        const ExecRequest request = {.type = agg->type,
+                                     .func = agg->func,
+                                     .keys = groups->funcs,
+                                     .key_count = groups->func_count,
+                                     .pending = groups->pending,
+                                     .any_count = any_count};
+        ExecGroup *found;
+        size_t count;
+        *ret_done = false;
+        if (groups->multi || groups->indexed)
+                return ST_OK;
+        TRY(exec_scan(env, groups->source, &request, &found, &count, ret_done));
+        for (size_t i = 0; *ret_done && i < count; i++) {
+                bool is_new;
+                GroupEntry *entry = group_table_find(table, found[i].key, &is_new);
+                entry->acc = arena_new(table->arena, Acc);
+                acc_of_scan(&found[i], entry->acc);
+        }
+        return ST_OK;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+        return value_compare(*(const Value *)a, *(const Value *)b);
+}
+
+static Status scan_distinct(Env *env, const Term *term, const Stream *stream, Val *ret, bool *ret_done)
+{
+        const ExecRequest request = {.type = TERM_DISTINCT};
+        ExecGroup *found;
+        size_t count;
+        TRY(exec_scan(env, stream, &request, &found, &count, ret_done));
+        if (!*ret_done)
+                return ST_OK;
+        Value *items = arena_array(env->arena, Value, count);
+        for (size_t i = 0; i < count; i++)
+                items[i] = found[i].key;
+        if (count)
+                qsort(items, count, sizeof *items, compare_items);
+        return sorted_result(env, term, NULL, value_array(items, count), ret);
+}
+
 static Status agg_stream(const Agg *agg, Env *env, Stream *stream, Value *ret)
 {
         Acc acc = {0};
@@ -198,6 +264,9 @@ static Status agg_stream(const Agg *agg, Env *env, Stream *stream, Value *ret)
                 if (known)
                         return acc_finish(agg, env, &acc, ret);
         }
+        TRY(scan_stream(agg, env, stream, &acc, &known));
+        if (known)
+                return acc_finish(agg, env, &acc, ret);
         _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
         Arena *outer = env->arena;
         BatchKind kind = env->batch_kind;
@@ -264,6 +333,92 @@ static Status add_rows(const Agg *agg, Env *env, Groups *groups, Arena *scratch,
         return st;
 }
 
+/* --- more groups than fit: accumulators as records (group_spill.h): count, sum, row, key --- */
+
+enum { ACC_VALUES = 4 };
+
+typedef struct AccFold {
+        Agg agg;
+        Acc acc; /* of the group that is being made; its buffers are used again */
+} AccFold;
+
+static Status write_acc(void *ctx, Spill *spill, const GroupEntry *entry)
+{
+        const Acc *acc = entry->acc;
+        bool has_key = acc->has && ((const AccFold *)ctx)->agg.type != TERM_REDUCE;
+        const Value values[1 + ACC_VALUES] = {entry->key, value_number((double)acc->count), value_number(acc->sum),
+                                              acc->has ? acc->row.value : value_none(),
+                                              has_key ? acc->key.value : value_none()};
+        return spill_add(spill, values, ELEMENTS(values));
+}
+
+static void begin_acc(void *ctx)
+{
+        Acc *acc = &((AccFold *)ctx)->acc;
+        acc->count = 0;
+        acc->sum = 0;
+        acc->has = false;
+}
+
+/* What earlier rows gave and what later rows gave: as if the later rows had come one by one, but for sums' rounding and
+ * for reduce, which says nothing about that (as between RethinkDB's shards). */
+static Status merge_acc(void *ctx, Env *env, const Value *values, size_t count)
+{
+        AccFold *self = ctx;
+        Acc *acc = &self->acc;
+        Value row = values[2], key = values[3];
+        (void)count;
+        acc->count += (uint64_t)values[0].number;
+        acc->sum += values[1].number;
+        if (value_is(row, V_NONE))
+                return ST_OK;
+        if (acc->has && self->agg.type == TERM_REDUCE) {
+                Value pair[2] = {acc->row.value, row};
+                TRY(func_call_datum(env, self->agg.func, pair, 2, &row));
+        } else if (acc->has) {
+                int order = value_compare(key, acc->key.value);
+                if (self->agg.type == TERM_MIN ? order >= 0 : order <= 0)
+                        return ST_OK;
+        }
+        acc->has = true;
+        keep(&acc->row, self->agg.arena, row);
+        if (!value_is(key, V_NONE))
+                keep(&acc->key, self->agg.arena, key);
+        return ST_OK;
+}
+
+static bool acc_is_group(const Acc *acc)
+{
+        return acc->has || acc->count > 0; /* a group none of whose rows took part is no group */
+}
+
+static Status finish_merged(void *ctx, Env *env, Value *ret_value)
+{
+        const AccFold *self = ctx;
+        *ret_value = value_none();
+        return acc_is_group(&self->acc) ? acc_finish(&self->agg, env, &self->acc, ret_value) : ST_OK;
+}
+
+static Status spill_accs(Env *env, const Agg *agg, Groups *result, GroupTable *table, ArenaMark mark)
+{
+        if (!result->spilled) {
+                AccFold *self = arena_new(env->query_arena, AccFold);
+                self->agg = *agg;
+                self->agg.arena = stream_arena(env);
+                const GroupFold fold = {.ctx = self,
+                                        .values_max = ACC_VALUES,
+                                        .write = write_acc,
+                                        .begin = begin_acc,
+                                        .add = merge_acc,
+                                        .finish = finish_merged};
+                TRY(group_spill_new(env, agg->term, &fold, &result->spilled));
+        }
+        TRY(group_spill_write(result->spilled, table));
+        arena_rewind(env->arena, mark);
+        group_table_init(table, env->arena);
+        return ST_OK;
+}
+
 Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bool *ret_done)
 {
         switch (term->type) {
@@ -282,24 +437,35 @@ Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bo
         Args args;
         Agg agg;
         GroupTable table;
+        /* Groups that become rows at once may be as many as there are; others are one value. */
+        bool ungrouped = env->ungrouped_term == term;
         Groups *result = arena_new(env->arena, Groups);
         TRY(stream_check_finite(groups->source, env));
         TRY(args_begin(env, term, &args));
         TRY(agg_begin(&args, &agg));
+        size_t bytes = env->arena->total_bytes, budget = ungrouped ? spill_budget(env) : SIZE_MAX;
+        ArenaMark mark = arena_mark(env->arena);
         group_table_init(&table, env->arena);
         bool gather = groups->pending || groups->multi || term->type == TERM_REDUCE;
+        bool done;
+        TRY(scan_groups(&agg, env, groups, ungrouped, &table, &done));
         _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
-        for (bool end = false; !end;) {
+        for (bool end = done; !end;) {
                 TRY((gather ? add_grouped : add_rows)(&agg, env, groups, &scratch->arena, &table, &end));
                 arena_reset(&scratch->arena);
-                if (table.count > env->array_limit)
+                if (!ungrouped && table.count > env->array_limit)
                         return fail(env, term, ERR_RESOURCE, "Too many groups (> %zu).", env->array_limit);
+                bool full = env->arena->total_bytes > bytes && env->arena->total_bytes - bytes > budget;
+                if (full || (end && result->spilled))
+                        TRY(spill_accs(env, &agg, result, &table, mark));
         }
-        /* A group none of whose rows took part is no group. */
+        *ret = (Val){.kind = VAL_GROUPED, .term = term, .groups = result};
+        if (result->spilled)
+                return group_spill_merge(result->spilled);
         size_t count = 0;
         for (size_t i = 0; i < table.count; i++) {
                 const Acc *acc = table.entries[i].acc;
-                if (!acc->has && acc->count == 0)
+                if (!acc_is_group(acc))
                         continue;
                 table.entries[count] = table.entries[i];
                 TRY(acc_finish(&agg, env, acc, &table.entries[count].value));
@@ -307,7 +473,6 @@ Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bo
         }
         table.count = count;
         group_table_finish(&table, result);
-        *ret = (Val){.kind = VAL_GROUPED, .term = term, .groups = result};
         return ST_OK;
 }
 
@@ -541,16 +706,6 @@ static Status term_fold(Env *env, const Term *term, Val *ret)
 
 /* --- distinct --- */
 
-static Status add_distinct(void *ctx, Env *env, Value row, bool *ret_stop)
-{
-        GroupTable *table = ctx;
-        bool is_new;
-        (void)env;
-        (void)ret_stop;
-        group_table_find(table, row, &is_new);
-        return ST_OK;
-}
-
 static Status take_key(void *ctx, Env *env, Value row, ValueVec *out)
 {
         const TableVal *table = ctx;
@@ -603,15 +758,9 @@ static Status term_distinct(Env *env, const Term *term, Val *ret)
                 return fail(env, term, ERR_LOGIC, "Can only perform an indexed distinct on a TABLE.");
         TRY(val_as_stream(env, &val, &stream));
         TRY(stream_check_finite(stream, env));
-        GroupTable table;
-        Groups sorted = {0};
-        group_table_init(&table, env->arena);
-        TRY(stream_each(stream, env, add_distinct, &table));
-        group_table_finish(&table, &sorted);
-        Value *items = arena_array(env->arena, Value, sorted.count);
-        for (size_t i = 0; i < sorted.count; i++)
-                items[i] = sorted.entries[i].key;
-        return sorted_result(env, term, NULL, value_array(items, sorted.count), ret);
+        bool done;
+        TRY(scan_distinct(env, term, stream, ret, &done));
+        return done ? ST_OK : distinct_values(env, term, stream, ret);
 }
 
 /* --- contains --- */

@@ -2,7 +2,7 @@
  *
  * A call needs an environment to evaluate in. Making one costs more than most index functions do, so each closure keeps
  * a few that are ready (`spare`): taken and put back with one atomic exchange each, no lock. Index functions that only
- * walk into the row, or make an array of such walks, need none: they are seen when the closure is loaded (Plan). */
+ * walk into the row, or make an array of such walks, need none: they are seen when the closure is loaded (Shortcut). */
 #include "query/closure.h"
 
 #include <assert.h>
@@ -32,11 +32,12 @@ typedef struct Walk {
         size_t field_count;
 } Walk;
 
-typedef struct Plan {
+typedef struct Shortcut {
         Walk *walks; /* NULL: there is no short way */
         size_t walk_count;
-        bool is_array; /* of the walks; else the one walk's value */
-} Plan;
+        bool is_array;    /* of the walks; else the one walk's value */
+        IndexPath *paths; /* the walks, if none is a constant or the row itself; else NULL */
+} Shortcut;
 
 typedef struct Run Run;
 
@@ -44,7 +45,7 @@ struct Closure {
         atomic_uint refs;
         Arena arena; /* text and tree */
         Func func;
-        Plan plan;
+        Shortcut shortcut;
         _Atomic(Run *) spares[SPARES];
 };
 
@@ -160,7 +161,7 @@ Status closure_save(Env *env, const Func *func, Buf *out)
 
 /* --- loading --- */
 
-static bool plan_walk(Closure *closure, const Term *term, Walk *ret)
+static bool find_walk(Closure *closure, const Term *term, Walk *ret)
 {
         size_t count = 0;
         const Term *at = term;
@@ -182,22 +183,37 @@ static bool plan_walk(Closure *closure, const Term *term, Walk *ret)
         return true;
 }
 
-static void make_plan(Closure *closure)
+static void make_shortcut(Closure *closure)
 {
         const Term *func = closure->func.term, *body = func->body;
-        Plan plan = {.is_array = body->type == TERM_MAKE_ARRAY, .walk_count = 1};
+        Shortcut shortcut = {.is_array = body->type == TERM_MAKE_ARRAY, .walk_count = 1};
         if (func->param_count != 1)
                 return;
-        if (plan.is_array) {
+        if (shortcut.is_array) {
                 if (body->has_args_splice)
                         return;
-                plan.walk_count = body->arg_count;
+                shortcut.walk_count = body->arg_count;
         }
-        plan.walks = arena_array(&closure->arena, Walk, plan.walk_count);
-        for (size_t i = 0; i < plan.walk_count; i++)
-                if (!plan_walk(closure, plan.is_array ? body->args[i] : body, &plan.walks[i]))
+        shortcut.walks = arena_array(&closure->arena, Walk, shortcut.walk_count);
+        for (size_t i = 0; i < shortcut.walk_count; i++)
+                if (!find_walk(closure, shortcut.is_array ? body->args[i] : body, &shortcut.walks[i]))
                         return;
-        closure->plan = plan;
+        shortcut.paths = arena_array(&closure->arena, IndexPath, shortcut.walk_count);
+        for (size_t i = 0; shortcut.paths && i < shortcut.walk_count; i++) {
+                const Walk *walk = &shortcut.walks[i];
+                shortcut.paths[i] = (IndexPath){walk->fields, walk->field_count};
+                if (!value_is(walk->constant, V_NONE) || walk->field_count == 0)
+                        shortcut.paths = NULL;
+        }
+        closure->shortcut = shortcut;
+}
+
+size_t closure_paths(const Closure *closure, const IndexPath **ret_paths, bool *ret_compound)
+{
+        const Shortcut *shortcut = &closure->shortcut;
+        *ret_paths = shortcut->paths;
+        *ret_compound = shortcut->is_array;
+        return shortcut->paths ? shortcut->walk_count : 0;
 }
 
 typedef struct Loading {
@@ -227,7 +243,7 @@ static Status load(Bytes saved, Closure *closure)
         if (func->tree_flags & NEVER)
                 return status_new(ERR_CORRUPT, "No function of one row: it is not deterministic.");
         closure->func = (Func){.kind = FUNC_TERM, .term = func};
-        make_plan(closure);
+        make_shortcut(closure);
         arena_on_oom(&closure->arena, NULL, NULL);
         return ST_OK;
 }
@@ -456,23 +472,24 @@ static bool walk(const Walk *walk, Value row, Value *ret)
         return true;
 }
 
-static bool short_way(const Plan *plan, Value row, Arena *arena, Value *ret)
+static bool short_way(const Shortcut *shortcut, Value row, Arena *arena, Value *ret, bool *ret_failed)
 {
-        if (!plan->walks)
+        if (!shortcut->walks)
                 return false;
-        if (!plan->is_array)
-                return walk(&plan->walks[0], row, ret);
-        Value *items = arena_array(arena, Value, plan->walk_count);
-        for (size_t i = 0; i < plan->walk_count; i++) {
-                if (!walk(&plan->walks[i], row, &items[i]))
+        if (!shortcut->is_array)
+                return walk(&shortcut->walks[0], row, ret);
+        Value *items = arena_array(arena, Value, shortcut->walk_count);
+        for (size_t i = 0; i < shortcut->walk_count; i++) {
+                if (!walk(&shortcut->walks[i], row, &items[i]))
                         return false;
                 if (value_is(items[i], V_NONE)) {
                         *ret = value_none();
                         return true;
                 }
         }
-        *ret = value_array(items, plan->walk_count);
-        if (value_too_deep(*ret))
+        *ret = value_array(items, shortcut->walk_count);
+        *ret_failed = value_too_deep(*ret);
+        if (*ret_failed)
                 *ret = value_none();
         return true;
 }
@@ -492,12 +509,20 @@ static bool row_is_to_blame(Status st)
 
 Status closure_index_value(Closure *closure, Value row, Arena *arena, Value *ret_value)
 {
+        bool failed;
+        return closure_index_try(closure, row, arena, ret_value, &failed);
+}
+
+Status closure_index_try(Closure *closure, Value row, Arena *arena, Value *ret_value, bool *ret_failed)
+{
         *ret_value = value_none();
-        if (short_way(&closure->plan, row, arena, ret_value))
+        *ret_failed = false;
+        if (short_way(&closure->shortcut, row, arena, ret_value, ret_failed))
                 return ST_OK;
         Status st = closure_call_at(closure, 0, &row, 1, arena, ret_value);
         if (!st || !row_is_to_blame(st))
                 return st;
+        *ret_failed = status_code(st) != ERR_NON_EXISTENCE;
         status_ignore(st);
         *ret_value = value_none();
         return ST_OK;
@@ -513,7 +538,7 @@ Status closure_print(const Closure *closure, Buf *out)
 Status closure_binary_write(const IndexSpec *spec, Buf *out)
 {
         TRY(buf_append_str(out, CLOSURE_PREFIX));
-        TRY(buf_append_byte(out, (uint8_t)('0' + spec->multi + 2 * spec->geo)));
+        TRY(buf_append_byte(out, (uint8_t)('0' + spec->multi + 2 * spec->geo + 4 * spec->unique)));
         return buf_append(out, spec->function.data, spec->function.size);
 }
 
@@ -523,10 +548,11 @@ bool closure_binary_read(Bytes binary, IndexSpec *ret_spec)
         if (binary.size <= prefix || memcmp(binary.data, CLOSURE_PREFIX, prefix) != 0)
                 return false;
         uint8_t flags = binary.data[prefix];
-        if (flags < '0' || flags > '3')
+        if (flags < '0' || flags > '7')
                 return false;
         *ret_spec = (IndexSpec){.function = BYTES(binary.data + prefix + 1, binary.size - prefix - 1),
                                 .multi = flags & 1,
-                                .geo = flags & 2};
+                                .geo = flags & 2,
+                                .unique = flags & 4};
         return true;
 }

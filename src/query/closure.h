@@ -41,6 +41,11 @@ static inline MUST_USE Status closure_call(Closure *closure, const Value *args, 
  * ERR_NOMEM and the like are errors. Takes the short way for functions like row => row("a")("b"). The value is in
  * `arena` or a part of `row`. */
 MUST_USE Status closure_index_value(Closure *closure, Value row, Arena *arena, Value *ret_value);
+/* The same; *ret_failed: there is no value because of an error, and that was not a missing field's. */
+MUST_USE Status closure_index_try(Closure *closure, Value row, Arena *arena, Value *ret_value, bool *ret_failed);
+/* The fields that a function like row => row("a")("b"), or (*ret_compound) an array of such, goes through: how many
+ * paths, 0 for any other function. They live as long as the closure. */
+size_t closure_paths(const Closure *closure, const IndexPath **ret_paths, bool *ret_compound);
 /* As RethinkDB prints functions in index_status and get_write_hook: "function(_var1) { return _var1(\"a\"); }" */
 MUST_USE Status closure_print(const Closure *closure, Buf *out);
 

@@ -184,11 +184,19 @@ static void test_refused(void **state)
 static void test_binary(void **state)
 {
         Buf out;
-        IndexSpec spec = {.function = BYTES_STR("[f]"), .multi = true, .geo = true}, read;
+        IndexSpec read;
         buf_init(&out, 1000);
-        OK(closure_binary_write(&spec, &out));
-        assert_true(closure_binary_read(BYTES(out.data, out.size), &read));
-        assert_true(read.multi && read.geo && bytes_equal(read.function, spec.function));
+        for (unsigned flags = 0; flags < 8; flags++) {
+                IndexSpec spec = {
+                        .function = BYTES_STR("[f]"), .multi = flags & 1, .geo = flags & 2, .unique = flags & 4};
+                buf_clear(&out);
+                OK(closure_binary_write(&spec, &out));
+                assert_true(closure_binary_read(BYTES(out.data, out.size), &read));
+                assert_true(read.multi == spec.multi && read.geo == spec.geo && read.unique == spec.unique);
+                assert_true(bytes_equal(read.function, spec.function));
+        }
+        out.data[sizeof CLOSURE_PREFIX - 1] = '8';
+        assert_false(closure_binary_read(BYTES(out.data, out.size), &read));
         assert_false(closure_binary_read(BYTES(out.data, sizeof CLOSURE_PREFIX - 1), &read));
         assert_false(closure_binary_read(BYTES_STR("something else that is long enough"), &read));
         buf_done(&out);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "query/env_int.h"
+#include "query/transaction.h"
 #include "value/json.h"
 
 struct Deferred {
@@ -247,6 +248,15 @@ static OpenTable *find_open(Env *env, TableRef *table)
         return open;
 }
 
+static Status open_view(Env *env, TableRef *table, TableView **ret_view)
+{
+        if (unlikely(env->transaction != NULL))
+                return env->source->transaction_view(env->transaction, table, env->user, ret_view);
+        if (unlikely(!env->permits_all && env->source->view_open_for))
+                return env->source->view_open_for(table, env->user, ret_view);
+        return env->source->view_open(table, ret_view);
+}
+
 Status env_view(Env *env, TableRef *table, TableView **ret_view)
 {
         OpenTable *open = find_open(env, table);
@@ -267,7 +277,7 @@ Status env_view(Env *env, TableRef *table, TableView **ret_view)
                                           "The query reads and writes table `%.*s` by turns more than %d times: use "
                                           "for_each.",
                                           (int)open->name.size, (const char *)open->name.data, MAX_RETIRED);
-                TRY(env->source->view_open(table, &open->view));
+                TRY(open_view(env, table, &open->view));
                 open->serial = env->view_serial++;
         }
         *ret_view = open->view;
@@ -276,6 +286,7 @@ Status env_view(Env *env, TableRef *table, TableView **ret_view)
 
 void env_wrote(Env *env, TableRef *table)
 {
+        env->writes++;
         OpenTable *open = find_open(env, table);
         if (!open || !open->view)
                 return;
@@ -382,6 +393,7 @@ void env_done(Env *env)
         for (OpenTable *open = env->tables; open; open = open->next)
                 if (open->whole.ref)
                         env->source->table_unref(open->whole.ref);
+        transaction_done(env);
         for (Scratch *scratch = env->scratches; scratch; scratch = scratch->next)
                 arena_done(&scratch->arena);
         env->tables = NULL;

@@ -73,6 +73,21 @@ Status groups_array(Env *env, Groups *groups, Value *ret) MUST_USE; /* ungroup: 
 Status groups_call(Env *env, const Term *term, Groups *groups, const Func *func, Value *values, size_t count,
                    Val *ret) MUST_USE;
 
+/* What is put over a stream, for who would rather do it himself (exec_scan.c). */
+typedef enum RowStepKind { ROW_FILTER, ROW_MAP, ROW_GET_FIELD } RowStepKind;
+typedef struct RowStep {
+        RowStepKind kind;
+        const Func *func;       /* FILTER, MAP */
+        const Term *on_missing; /* FILTER: option `default`, or NULL */
+        Bytes key;              /* GET_FIELD: rows without it are left out */
+} RowStep;
+bool row_step_of_sequence(RowFn fn, const void *ctx, RowStep *ret); /* sequence.c: filter, map */
+bool row_step_of_object(RowFn fn, const void *ctx, RowStep *ret);   /* object.c: get_field, bracket */
+/* stream.c: is it a table's, of which nothing has been read? A step over another stream? Steps over a table's? */
+bool stream_is_scan(const Stream *stream, const TableVal **ret_table);
+bool stream_is_step(const Stream *stream, const Stream **ret_source, RowStep *ret_step);
+bool stream_has_scan(const Stream *stream);
+
 /* index_scan.c */
 static inline bool table_is_primary(const TableVal *table)
 {
@@ -95,6 +110,10 @@ Stream *stream_of_index_values(Env *env, const Term *term, const TableVal *table
 
 /* sort.c: an array, or a stream if it is longer than arrays may be; `table`: its rows are rows of it (NULL: of none) */
 Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Val *ret) MUST_USE;
+/* If `term` takes no more than the first rows of its first argument, as many as a constant says, and that is an
+ * ORDER_BY (or a part of what it gives), then no more than those are sorted. Called before the argument is evaluated.
+ */
+void sort_first_rows(Env *env, const Term *term);
 
 /* union.c */
 Status term_union(Env *env, const Term *term, Val *ret) MUST_USE;

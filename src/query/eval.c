@@ -29,6 +29,7 @@ static Status eval_constant(Env *env, const Term *term, Val *ret)
 static Status eval_grouped(Env *env, const Term *term, TermFn fn, Val *ret)
 {
         Val arg0;
+        sort_first_rows(env, term);
         TRY(eval(env, term->args[0], &arg0));
         if (arg0.kind == VAL_GROUPED)
                 return groups_apply(env, term, fn, &arg0, ret);

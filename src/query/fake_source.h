@@ -20,10 +20,14 @@ struct TableRef {
         TableInfo info;
         Value rows; /* array, sorted by primary key */
         int refs;
-        IndexInfo infos[8]; /* in order of name, if they were added so */
-        FakeIndex indexes[8];
+        IndexInfo infos[8];             /* in order of name, if they were added so */
+        FakeIndex indexes[8], rests[8]; /* rests: values that cannot be keys (INDEX_REST_VALUES) */
+        Bytes index_fields[8];
+        IndexPath index_paths[8];
         size_t index_count;
+        BlockMemo **memos; /* lists of FAKE_BLOCK_ROWS rows each, once somebody remembers something */
 };
+#define FAKE_BLOCK_ROWS 5 /* few, so that small tables have several blocks */
 struct TableView {
         TableRef *table;
 };
@@ -32,7 +36,8 @@ struct TableScan {
         const FakeIndex *index; /* NULL: the primary key */
         size_t next, end;
         bool descending;
-        Value value; /* of the last row */
+        Value value;  /* of the last row */
+        size_t block; /* the one that block_next gave last */
 };
 
 typedef struct Fake {
@@ -75,12 +80,24 @@ static int fake_compare_entries(const void *a, const void *b)
 static inline void fake_add_index(const char *field, bool multi, bool geo)
 {
         TableRef *table = &fake.tables[fake.table_count - 1];
-        FakeIndex *index = &table->indexes[table->index_count];
-        table->infos[table->index_count++] = (IndexInfo){BYTES_STR(field), multi, geo, true};
+        size_t at = table->index_count++;
+        FakeIndex *index = &table->indexes[at], *rest = &table->rests[at];
+        table->index_fields[at] = BYTES_STR(field);
+        table->index_paths[at] = (IndexPath){&table->index_fields[at], 1};
+        table->infos[at] = (IndexInfo){.name = BYTES_STR(field),
+                                       .multi = multi,
+                                       .geo = geo,
+                                       .ready = true,
+                                       .paths = &table->index_paths[at],
+                                       .path_count = 1};
+        rest->entries = arena_array(&fake.arena, FakeEntry, value_count(table->rows));
         index->entries = arena_array(&fake.arena, FakeEntry, 16 * value_count(table->rows));
         for (size_t i = 0; i < value_count(table->rows); i++) {
                 Value row = value_at(table->rows, i), value = value_get_str(row, field);
                 bool many = multi && value_is(value, V_ARRAY);
+                if (!value_is(value, V_NONE) && !geo &&
+                    (multi ? !many && !value_is(value, V_NULL) : !key_is_secondary(value)))
+                        rest->entries[rest->count++] = (FakeEntry){value, row};
                 for (size_t j = 0; j < (many ? value_count(value) : 1); j++) {
                         Value v = many ? value_at(value, j) : value;
                         if (geo ? value_is(v, V_GEOMETRY) : key_is_secondary(v))
@@ -89,6 +106,8 @@ static inline void fake_add_index(const char *field, bool multi, bool geo)
         }
         if (index->count)
                 qsort(index->entries, index->count, sizeof *index->entries, fake_compare_entries);
+        if (rest->count)
+                qsort(rest->entries, rest->count, sizeof *rest->entries, fake_compare_entries);
 }
 
 static Status fake_db_check(void *ctx, Bytes db)
@@ -222,6 +241,94 @@ static void fake_scan_close(TableScan *scan)
         fake.open_scans--;
         mem_free(scan);
 }
+/* Blocks: FAKE_BLOCK_ROWS rows each, of the whole table. */
+static inline uint32_t fake_block_total(const TableScan *scan)
+{
+        size_t rows = value_count(scan->view->table->rows);
+        return (uint32_t)MIN(rows - scan->block * FAKE_BLOCK_ROWS, (size_t)FAKE_BLOCK_ROWS);
+}
+static Status fake_block_next(TableScan *scan, TableBlock *ret, bool *ret_supported)
+{
+        *ret_supported = !scan->index && !scan->descending;
+        if (!*ret_supported)
+                return ST_OK;
+        *ret = (TableBlock){0};
+        if (scan->next >= scan->end)
+                return ST_OK;
+        scan->block = scan->next / FAKE_BLOCK_ROWS;
+        ret->total = fake_block_total(scan);
+        ret->first = scan->next % FAKE_BLOCK_ROWS;
+        ret->count = (uint32_t)MIN(scan->end - scan->next, (size_t)(ret->total - ret->first));
+        scan->next += ret->count;
+        return ST_OK;
+}
+/* Stored form, as a table gives it; in `hold`, so that it is checked who uses it for too long. */
+static Status fake_block_row(TableScan *scan, uint32_t i, Arena *hold, Value *ret)
+{
+        *ret = value_copy(value_at(scan->view->table->rows, scan->block * FAKE_BLOCK_ROWS + i), hold);
+        return ST_OK;
+}
+static const BlockMemo *fake_block_memo(TableScan *scan, uint64_t key)
+{
+        BlockMemo **memos = scan->view->table->memos, *memo = memos ? memos[scan->block] : NULL;
+        while (memo && memo->key != key)
+                memo = memo->next;
+        return memo;
+}
+/* From one thread at a time. */
+static const BlockMemo *fake_block_remember(TableScan *scan, BlockMemo *memo)
+{
+        TableRef *table = scan->view->table;
+        const BlockMemo *kept = fake_block_memo(scan, memo->key);
+        if (!table->memos)
+                table->memos = mem_zalloc((value_count(table->rows) / FAKE_BLOCK_ROWS + 1) * sizeof(BlockMemo *));
+        if (kept || !table->memos) {
+                memo->free(memo);
+                return kept;
+        }
+        memo->next = table->memos[scan->block];
+        table->memos[scan->block] = memo;
+        return memo;
+}
+/* Forgets what was remembered; returns how many there were. Before the end of a test that had blocks read. */
+static inline size_t fake_forget(void)
+{
+        size_t count = 0;
+        for (size_t t = 0; t < fake.table_count; t++) {
+                TableRef *table = &fake.tables[t];
+                for (size_t i = 0; table->memos && i <= value_count(table->rows) / FAKE_BLOCK_ROWS; i++)
+                        for (BlockMemo *memo = table->memos[i], *next; memo; memo = next, count++) {
+                                next = memo->next;
+                                memo->free(memo);
+                        }
+                mem_free(table->memos);
+                table->memos = NULL;
+        }
+        return count;
+}
+/* A part: | u32 first row | u32 the one behind the last |. */
+static Status fake_split(TableView *view, const KeyBounds *bounds, size_t parts, Arena *hold, Bytes *ret_parts,
+                         size_t *ret_count)
+{
+        size_t from, to;
+        fake_range(view->table, bounds, &from, &to);
+        parts = MAX(MIN(parts, to - from), (size_t)1);
+        for (size_t i = 0; i < parts; i++) {
+                uint8_t *bytes = arena_alloc(hold, 8);
+                store_u32(bytes, (uint32_t)(from + (to - from) * i / parts));
+                store_u32(bytes + 4, (uint32_t)(from + (to - from) * (i + 1) / parts));
+                ret_parts[i] = BYTES(bytes, 8);
+        }
+        *ret_count = parts;
+        return ST_OK;
+}
+static Status fake_scan_open_part(TableView *view, Bytes part, TableScan **ret)
+{
+        TRY(fake_scan_open(view, NULL, false, ret));
+        (*ret)->next = load_u32(part.data);
+        (*ret)->end = load_u32(part.data + 4);
+        return ST_OK;
+}
 static size_t fake_index_list(TableRef *table, const IndexInfo **ret)
 {
         *ret = table->infos;
@@ -238,15 +345,19 @@ static size_t fake_index_lower(const FakeIndex *index, Value value, bool after)
         }
         return i;
 }
-static Status fake_index_scan_open(TableView *view, Bytes name, const KeyBounds *bounds, bool descending,
-                                   TableScan **ret)
+static Status fake_index_find(TableView *view, Bytes name, size_t *ret_at)
 {
         size_t i = 0;
         while (i < view->table->index_count && !bytes_equal(view->table->infos[i].name, name))
                 i++;
         if (i == view->table->index_count)
                 return status_new(ERR_OP_FAILED, "There is no such index.");
-        const FakeIndex *index = &view->table->indexes[i];
+        *ret_at = i;
+        return ST_OK;
+}
+static Status fake_entries_open(TableView *view, const FakeIndex *index, const KeyBounds *bounds, bool descending,
+                                TableScan **ret)
+{
         TRY(fake_scan_open(view, NULL, descending, ret));
         TableScan *scan = *ret;
         scan->index = index;
@@ -257,6 +368,30 @@ static Status fake_index_scan_open(TableView *view, Bytes name, const KeyBounds 
         if (bounds && bounds->high_type != BOUND_NONE)
                 scan->end = fake_index_lower(index, bounds->high, bounds->high_type == BOUND_CLOSED);
         scan->end = MAX(scan->next, scan->end);
+        return ST_OK;
+}
+static Status fake_index_scan_open(TableView *view, Bytes name, const KeyBounds *bounds, bool descending,
+                                   TableScan **ret)
+{
+        size_t at = 0;
+        TRY(fake_index_find(view, name, &at));
+        return fake_entries_open(view, &view->table->indexes[at], bounds, descending, ret);
+}
+static Status fake_rest_open(TableView *view, Bytes name, IndexRest which, const KeyBounds *bounds, TableScan **ret)
+{
+        static const FakeIndex none;
+        size_t at = 0;
+        TRY(fake_index_find(view, name, &at));
+        return fake_entries_open(view, which == INDEX_REST_VALUES ? &view->table->rests[at] : &none, bounds, false,
+                                 ret);
+}
+static Status fake_rest_count(TableView *view, Bytes name, IndexRest which, const KeyBounds *bounds, uint64_t *ret)
+{
+        TableScan *scan;
+        TRY(fake_rest_open(view, name, which, bounds, &scan));
+        *ret = scan->end - scan->next;
+        fake.open_scans--;
+        mem_free(scan);
         return ST_OK;
 }
 static Status fake_scan_index_value(TableScan *scan, Arena *hold, Value *ret)
@@ -367,11 +502,19 @@ static const TableSource fake_source = {
         .scan_next = fake_scan_next,
         .scan_skip = fake_scan_skip,
         .scan_close = fake_scan_close,
+        .block_next = fake_block_next,
+        .block_row = fake_block_row,
+        .block_memo = fake_block_memo,
+        .block_remember = fake_block_remember,
+        .split = fake_split,
+        .scan_open_part = fake_scan_open_part,
         .table_with_uuids = fake_ref,
         .index_list = fake_index_list,
         .index_scan_open = fake_index_scan_open,
         .scan_index_value = fake_scan_index_value,
         .index_count = fake_index_count,
+        .index_rest_open = fake_rest_open,
+        .index_rest_count = fake_rest_count,
         .geo_scan_open = fake_geo_scan_open,
         .index_create = fake_index_create,
         .index_drop = fake_index_drop,

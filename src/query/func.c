@@ -1,7 +1,7 @@
 /* func.c - functions: closures over frames, and the shortcuts that stand for functions. */
 #include <inttypes.h>
 
-#include "query/env_int.h"
+#include "query/exec_compile.h"
 #include "query/outside_int.h"
 #include "query/profile.h"
 #include "reql/print.h"
@@ -120,6 +120,29 @@ Status func_call(Env *env, const Func *func, const Value *args, size_t count, Va
         return st;
 }
 
+/* How often a query calls functions before it is worth while to compile them. */
+#define CALLS_BEFORE_COMPILING 16
+
+/* Runs the compiled form, if there is one. *ret_done false: it is eval()'s turn. Where nobody reads the message of a
+ * NON_EXISTENCE error, that is made here, too. */
+static Status call_compiled(Env *env, const Func *func, const Value *args, size_t count, bool as_truth, Value *ret,
+                            bool *ret_done)
+{
+        *ret_done = false;
+        if (++env->calls <= CALLS_BEFORE_COMPILING || !env->planning || env->trace || env->literal_next)
+                return ST_OK;
+        env->calls = CALLS_BEFORE_COMPILING;
+        const ExecProgram *program = exec_find(env, func->term, as_truth);
+        if (!program || (program->params && program->params != count))
+                return ST_OK;
+        ExecRow row = {.args = args, .arg_count = count, .frame = func->frame, .arena = env->arena};
+        ExecAnswer answer = exec_run(program, &row, ret);
+        *ret_done = answer == EXEC_OK || (answer == EXEC_MISSING && env->drops_missing);
+        if (answer == EXEC_MISSING && env->drops_missing)
+                return fail(env, func_term(func), ERR_NON_EXISTENCE, "A value is missing.");
+        return ST_OK;
+}
+
 Status func_call_datum(Env *env, const Func *func, const Value *args, size_t count, Value *ret)
 {
         Val val;
@@ -129,6 +152,12 @@ Status func_call_datum(Env *env, const Func *func, const Value *args, size_t cou
                 TRY(call_other(env, func, args, count, &val));
                 return val_as_datum(env, &val, ret);
         }
+        env->literal_next = literal;
+        bool done;
+        TRY(call_compiled(env, func, args, count, false, ret, &done));
+        env->literal_next = false;
+        if (done)
+                return ST_OK;
         TRY(check_count(env, func, count));
         EnvMark mark = env_mark(env);
         Frame frame = {.outer = func->frame, .values = args, .count = count}, *outer = env->frame;
@@ -180,10 +209,14 @@ static Status match_object(Env *env, const Func *func, Value pattern, Value row,
 Status func_matches(Env *env, const Func *func, Value row, bool *ret)
 {
         Value answer;
-        TRY(func_call_datum(env, func, &row, 1, &answer));
         bool pattern = func->kind == FUNC_CONSTANT ||
                        (func->kind == FUNC_TERM &&
                         (func->term->body->type == TERM_MAKE_OBJ || func->term->body->type == TERM_DATUM));
+        bool done = false;
+        if (!pattern && func->kind == FUNC_TERM)
+                TRY(call_compiled(env, func, &row, 1, true, &answer, &done));
+        if (!done)
+                TRY(func_call_datum(env, func, &row, 1, &answer));
         if (pattern && value_is_object(answer))
                 return match_object(env, func, answer, row, ret);
         *ret = value_truthy(answer);

@@ -4,10 +4,13 @@
  *                  |---aggregations--> made, one pass, nothing kept but the accumulators (aggregate.c)
  *                  '---anything else--> made (every group's rows as an array), the term applied to each
  *      made --any term--> made
+ *
+ * Rows beyond the budget are sorted by key on disk. Such groups are `spilled`: terms are remembered again, and applied
+ * to one group after the other when somebody wants them made, or ungrouped (group_spill.h).
  * A group that has no rows left is no group any more. */
 #include <stdlib.h>
 
-#include "query/group_int.h"
+#include "query/group_spill.h"
 
 /* --- the table of groups being made: open addressing over the entries --- */
 
@@ -69,10 +72,15 @@ static int compare_entries(const void *a, const void *b)
         return value_compare(((const GroupEntry *)a)->key, ((const GroupEntry *)b)->key);
 }
 
-void group_table_finish(GroupTable *table, Groups *groups)
+void group_table_sort(GroupTable *table)
 {
         if (table->count)
                 qsort(table->entries, table->count, sizeof *table->entries, compare_entries);
+}
+
+void group_table_finish(GroupTable *table, Groups *groups)
+{
+        group_table_sort(table);
         groups->made = true;
         groups->entries = table->entries;
         groups->count = table->count;
@@ -82,7 +90,7 @@ void group_table_finish(GroupTable *table, Groups *groups)
 
 bool groups_lazy(const Groups *groups)
 {
-        return !groups->made;
+        return !groups->made && !groups->spilled;
 }
 
 static Status add_to_group(GroupBatch *batch, Env *env, Value key, Value row)
@@ -166,8 +174,7 @@ static Status group_row(const Groups *groups, Env *env, GroupBatch *batch, Value
         return add_combinations(batch, env, keys, chosen, key_count(groups), 0, row);
 }
 
-/* Applies a term to one group: its first argument is the group's value. */
-static Status apply_one(Env *env, const Term *term, TermFn fn, Value value, Val *ret)
+Status groups_apply_one(Env *env, const Term *term, TermFn fn, Value value, Val *ret)
 {
         Val arg0 = val_datum(term->args[0], value);
         const Term *outer = env->current;
@@ -191,7 +198,7 @@ static Status apply_pending(const Groups *groups, Env *env, ValueVec *rows)
                 Value before = value_array(rows->items, rows->count);
                 st = check_depth(env, pending->term, before);
                 if (!st)
-                        st = apply_one(env, pending->term, pending->fn, before, &val);
+                        st = groups_apply_one(env, pending->term, pending->fn, before, &val);
                 if (!st)
                         st = val_to_array(env, &val, &array);
                 if (!st)
@@ -224,40 +231,74 @@ Status groups_next(Groups *groups, Env *env, Arena *out, GroupBatch *batch, bool
         return st;
 }
 
-Status groups_make(Env *env, Groups *groups)
+/* The rows of a batch go to those of their groups. */
+static size_t add_batch(Env *env, GroupTable *table, const GroupBatch *batch)
 {
-        if (groups->made)
+        size_t total = 0;
+        for (size_t i = 0; i < batch->table.count; i++) {
+                const GroupEntry *from = &batch->table.entries[i];
+                bool is_new;
+                if (from->rows.count == 0)
+                        continue;
+                GroupEntry *to = group_table_find(table, from->key, &is_new);
+                for (size_t j = 0; j < from->rows.count; j++)
+                        vec_add(&to->rows, env->arena, from->rows.items[j]);
+                total += from->rows.count;
+        }
+        return total;
+}
+
+static Status spill_groups(Env *env, Groups *groups, GroupTable *table, ArenaMark mark)
+{
+        if (!groups->spilled) {
+                GroupFold fold = group_fold_rows(env, groups->term);
+                TRY(group_spill_new(env, groups->term, &fold, &groups->spilled));
+        }
+        TRY(group_spill_write(groups->spilled, table));
+        arena_rewind(env->arena, mark);
+        group_table_init(table, env->arena);
+        return ST_OK;
+}
+
+/* Runs lazy groups: after it they are made or, if they are too large, spilled. */
+static Status groups_collect(Env *env, Groups *groups)
+{
+        if (!groups_lazy(groups))
                 return ST_OK;
         GroupTable table;
-        size_t total = 0;
+        size_t total = 0, bytes = env->arena->total_bytes;
+        size_t budget = groups->source->is_array ? SIZE_MAX : spill_budget(env);
         TRY(stream_check_finite(groups->source, env));
+        ArenaMark mark = arena_mark(env->arena);
         group_table_init(&table, env->arena);
         for (bool end = false; !end;) {
                 GroupBatch batch;
                 TRY(groups_next(groups, env, env->arena, &batch, &end));
-                for (size_t i = 0; i < batch.table.count; i++) {
-                        const GroupEntry *from = &batch.table.entries[i];
-                        bool is_new;
-                        if (from->rows.count == 0)
-                                continue;
-                        GroupEntry *to = group_table_find(&table, from->key, &is_new);
-                        for (size_t j = 0; j < from->rows.count; j++)
-                                vec_add(&to->rows, env->arena, from->rows.items[j]);
-                        total += from->rows.count;
-                }
+                total += add_batch(env, &table, &batch);
                 if (total > env->array_limit)
                         return fail(env, NULL, ERR_RESOURCE,
                                     "Grouped data over size limit `%zu`.  Try putting a reduction (like `.reduce` or "
                                     "`.count`) on "
                                     "the end.",
                                     env->array_limit);
+                bool full = env->arena->total_bytes > bytes && env->arena->total_bytes - bytes > budget;
+                if (full || (end && groups->spilled))
+                        TRY(spill_groups(env, groups, &table, mark));
         }
+        if (groups->spilled)
+                return group_spill_merge(groups->spilled);
         for (size_t i = 0; i < table.count; i++) {
                 table.entries[i].value = value_array(table.entries[i].rows.items, table.entries[i].rows.count);
                 TRY(check_depth(env, groups->term, table.entries[i].value));
         }
         group_table_finish(&table, groups);
         return ST_OK;
+}
+
+Status groups_make(Env *env, Groups *groups)
+{
+        TRY(groups_collect(env, groups));
+        return groups->spilled ? group_spill_make(groups->spilled, env, groups) : ST_OK;
 }
 
 /* --- terms on groups --- */
@@ -288,24 +329,24 @@ static Val val_groups(const Term *term, Groups *groups)
         return (Val){.kind = VAL_GROUPED, .term = term, .groups = groups};
 }
 
-static void remember(Env *env, Groups *groups, const Term *term, TermFn fn)
+void groups_remember(Env *env, Pending **list, const Term *term, TermFn fn)
 {
-        Pending *pending = arena_new(env->arena, Pending), **last = &groups->pending;
+        Pending *pending = arena_new(env->arena, Pending);
         *pending = (Pending){.term = term, .fn = fn, .frame = env->frame};
-        while (*last)
-                last = &(*last)->next;
-        *last = pending;
+        while (*list)
+                list = &(*list)->next;
+        *list = pending;
 }
 
 Status groups_apply(Env *env, const Term *term, TermFn fn, Val *arg0, Val *ret)
 {
         Groups *groups = arg0->groups;
-        if (!groups->made) {
+        if (groups_lazy(groups)) {
                 if (term->type == TERM_GROUP)
                         return fail(env, term, ERR_LOGIC,
                                     "Cannot call `group` on the output of `group` (did you mean to `ungroup`?).");
                 if (row_by_row(term)) {
-                        remember(env, groups, term, fn);
+                        groups_remember(env, &groups->pending, term, fn);
                         *ret = val_groups(term, groups);
                         return ST_OK;
                 }
@@ -313,7 +354,12 @@ Status groups_apply(Env *env, const Term *term, TermFn fn, Val *arg0, Val *ret)
                 TRY(groups_aggregate(env, term, groups, ret, &done));
                 if (done)
                         return ST_OK;
-                TRY(groups_make(env, groups));
+                TRY(groups_collect(env, groups));
+        }
+        if (groups->spilled) {
+                group_spill_remember(groups->spilled, env, term, fn);
+                *ret = val_groups(term, groups);
+                return ST_OK;
         }
         Groups *result = arena_new(env->arena, Groups);
         *result = (Groups){.made = true, .count = groups->count};
@@ -321,7 +367,7 @@ Status groups_apply(Env *env, const Term *term, TermFn fn, Val *arg0, Val *ret)
         for (size_t i = 0; i < groups->count; i++) {
                 Val val;
                 result->entries[i] = groups->entries[i];
-                TRY(apply_one(env, term, fn, groups->entries[i].value, &val));
+                TRY(groups_apply_one(env, term, fn, groups->entries[i].value, &val));
                 TRY(val_as_datum(env, &val, &result->entries[i].value));
         }
         *ret = val_groups(term, result);
@@ -358,16 +404,20 @@ Value groups_datum(Env *env, const Groups *groups)
         return value_object_sorted(fields, 2);
 }
 
+Value groups_ungrouped(Arena *arena, Value key, Value value)
+{
+        Field *fields = arena_array(arena, Field, 2);
+        fields[0] = (Field){BYTES_STR("group"), key};
+        fields[1] = (Field){BYTES_STR("reduction"), value};
+        return value_object_sorted(fields, 2);
+}
+
 Status groups_array(Env *env, Groups *groups, Value *ret)
 {
         TRY(groups_make(env, groups));
         Value *items = arena_array(env->arena, Value, groups->count);
-        for (size_t i = 0; i < groups->count; i++) {
-                Field *fields = arena_array(env->arena, Field, 2);
-                fields[0] = (Field){BYTES_STR("group"), groups->entries[i].key};
-                fields[1] = (Field){BYTES_STR("reduction"), groups->entries[i].value};
-                items[i] = value_object_sorted(fields, 2);
-        }
+        for (size_t i = 0; i < groups->count; i++)
+                items[i] = groups_ungrouped(env->arena, groups->entries[i].key, groups->entries[i].value);
         *ret = value_array(items, groups->count);
         return check_depth(env, env->current, *ret);
 }
@@ -428,13 +478,16 @@ Status term_ungroup(Env *env, const Term *term, Val *ret)
         Val val;
         Value array;
         TRY(args_begin(env, term, &args));
+        env->ungrouped_term = term->args[0];
         TRY(args_val(&args, 0, &val));
         if (val.kind != VAL_GROUPED) {
                 Bytes shown = val_print(env, &val, false);
                 return fail(env, val.term, ERR_LOGIC, "Expected type GROUPED_DATA but found %s:\n%.*s",
                             val_kind_name(&val), (int)shown.size, (const char *)shown.data);
         }
+        TRY(groups_collect(env, val.groups));
+        if (val.groups->spilled)
+                return group_spill_ungroup(val.groups->spilled, env, term, ret);
         TRY(groups_array(env, val.groups, &array));
-        *ret = val_datum(term, array);
-        return ST_OK;
+        return sorted_result(env, term, NULL, array, ret);
 }

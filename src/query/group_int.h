@@ -29,9 +29,11 @@ struct Pending { /* a term to be applied to the rows of each group, where its va
         Frame *frame;
 };
 
+typedef struct GroupSpill GroupSpill;
 struct Groups {
         const Term *term;
         bool made;
+        GroupSpill *spilled; /* neither lazy nor made: rows or accumulators are on disk (group_spill.h) */
         /* lazy */
         Stream *source;
         Func **funcs;
@@ -56,7 +58,15 @@ Status group_key(const Groups *groups, Env *env, Value *row, Value *ret_key) MUS
 
 void group_table_init(GroupTable *table, Arena *arena);
 GroupEntry *group_table_find(GroupTable *table, Value key, bool *ret_new);
+void group_table_sort(GroupTable *table); /* by key; it finds nothing any more */
 void group_table_finish(GroupTable *table, Groups *groups);
+
+/* Adds a term to a list of those to be applied, where env->frame is now. */
+void groups_remember(Env *env, Pending **list, const Term *term, TermFn fn);
+/* Applies a term to one group: its first argument is the group's value. */
+Status groups_apply_one(Env *env, const Term *term, TermFn fn, Value value, Val *ret) MUST_USE;
+/* {group, reduction} */
+Value groups_ungrouped(Arena *arena, Value key, Value value);
 
 /* aggregate.c: if the term is an aggregation, runs it over the lazy groups in one pass. */
 Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bool *ret_done) MUST_USE;

@@ -58,6 +58,8 @@ static Status begin_change(Env *env, const Term *term, Target *ret)
         return ST_OK;
 }
 
+#define S(bytes) (int)(bytes).size, (const char *)(bytes).data
+
 /* --- the functions --- */
 
 static Status check_deterministic(Env *env, const Func *func, unsigned never, const char *rule)
@@ -217,6 +219,9 @@ static Status term_index_create(Env *env, const Term *term, Val *ret)
         }
         TRY(opt_flag(env, term, "multi", &spec.multi));
         TRY(opt_flag(env, term, "geo", &spec.geo));
+        TRY(opt_flag(env, term, "unique", &spec.unique)); /* PhotonDB's own */
+        if (spec.unique && spec.geo)
+                return fail(env, term, ERR_LOGIC, "A geospatial index cannot be unique.");
         TRY(fail_at(env, term, env_permit_table(env, target.table->ref, PERMIT_CONFIG)));
         Status st = env->source->index_create(target.table->ref, &spec, env->arena, &result, &position);
         return made(env, term, &target, st, result, position, ret);
@@ -310,12 +315,20 @@ static Status term_index_status(Env *env, const Term *term, Val *ret)
         return ST_OK;
 }
 
-static bool all_ready(Value statuses)
+/* One that could not be built never will be: to wait for it is an error. */
+static Status all_ready(Env *env, const Term *term, const TableVal *table, Value statuses, bool *ret_ready)
 {
-        for (size_t i = 0; i < value_count(statuses); i++)
-                if (!value_truthy(value_get_str(value_at(statuses, i), "ready")))
-                        return false;
-        return true;
+        *ret_ready = true;
+        for (size_t i = 0; i < value_count(statuses); i++) {
+                Value status = value_at(statuses, i), error = value_get_str(status, "error");
+                Bytes index = value_bytes(value_get_str(status, "index"));
+                if (value_is(error, V_STRING))
+                        return fail(env, term, ERR_OP_FAILED,
+                                    "Index `%.*s` on table `%.*s.%.*s` could not be built: %.*s", S(index),
+                                    S(table->info->db), S(table->info->name), S(value_bytes(error)));
+                *ret_ready &= value_truthy(value_get_str(status, "ready"));
+        }
+        return ST_OK;
 }
 
 /* Looks now and then. Being cancelled is noticed between two looks, so they are never far apart. */
@@ -325,12 +338,14 @@ static Status term_index_wait(Env *env, const Term *term, Val *ret)
         Target target;
         Value *names, result;
         size_t count;
+        bool ready;
         TRY(begin(env, term, &target));
         TRY(args_names(&target, &names, &count));
         for (unsigned pause_ms = WAIT_FIRST_MS;; pause_ms = MIN(2 * pause_ms, (unsigned)WAIT_MAX_MS)) {
                 ArenaMark mark = arena_mark(env->arena);
                 TRY(status_of(env, term, target.table, names, count, &result));
-                if (all_ready(result))
+                TRY(all_ready(env, term, target.table, result, &ready));
+                if (ready)
                         break;
                 arena_rewind(env->arena, mark);
                 TRY(env_poll(env));

@@ -1,12 +1,26 @@
 /* join.c - inner_join, outer_join, eq_join: for each row on the left, the rows on the right that go with it.
  *
  * What joins give is copied into the batch: the left rows and the right side's stream live in arenas of the join, which
- * are reset as it goes on, so that a join of two large tables holds one batch of each and not their product. */
+ * are reset as it goes on, so that a join of two large tables holds one batch of each and not their product.
+ *
+ * inner_join and outer_join read the right side once for each left row. It is evaluated for the first, and for the
+ * second, of whom it is kept (spill_rows.h) for all that follow, if it must come out the same each time. A table that
+ * does not fit is read again instead of being put aside: it is on disk already. */
 #include "query/env_int.h"
+#include "query/key_lookup.h"
+#include "query/spill_rows.h"
+
+typedef enum RightState {
+        RIGHT_ONCE,    /* nothing read yet */
+        RIGHT_AGAIN,   /* read once: if it is read again it is kept */
+        RIGHT_KEEPING, /* being read, and kept */
+        RIGHT_KEPT,
+        RIGHT_ANEW, /* evaluated for each left row */
+} RightState;
 
 typedef struct JoinStream {
         Stream stream;
-        Args args; /* the right side is evaluated anew for each left row unless it is an array */
+        Args args; /* the right side is evaluated by them, unless it is an array */
         Frame *frame;
         Stream *left;
         const Func *func; /* predicate(left, right), or left -> key; NULL: evaluated when first called */
@@ -14,10 +28,16 @@ typedef struct JoinStream {
         ValueVec left_rows;
         size_t left_index; /* of the present row in left_rows */
         bool left_end;
-        Stream *right;         /* of the present left row; NULL: not begun */
-        size_t matched;        /* how many rows go with the present left row */
-        Val right_array;       /* the right side if it is an array */
-        TableVal *right_table; /* eq_join; by an index its bounds are the present left row's key */
+        Stream *right;  /* of the present left row; NULL: not begun */
+        size_t matched; /* how many rows go with the present left row */
+        RightState state;
+        KeptRows *kept;
+        uint64_t kept_writes;   /* env->writes when keeping began: it is out of date after another one */
+        Val right_array;        /* the right side if it is an array */
+        Value *rights;          /* eq_join by primary key: of the left rows from 0, as key_lookup gives them */
+        size_t rights_count;    /* 0: not looked up together */
+        uint64_t rights_writes; /* env->writes then: what was read before a write is out of date */
+        TableVal *right_table;  /* eq_join; by an index its bounds are the present left row's key */
         const TableSource *source;
         TableScan *scan; /* of the right rows with that key; NULL: the next left row comes */
         Deferred *deferred;
@@ -40,12 +60,76 @@ static Status add_joined(JoinStream *self, Env *env, Value left, Value right, Va
 static Status next_left(JoinStream *self, Env *env, bool *ret_has)
 {
         while (self->left_index >= self->left_rows.count && !self->left_end) {
-                self->left_index = 0;
+                self->left_index = self->rights_count = 0;
                 self->left_rows = (ValueVec){0};
                 arena_reset(self->left_arena);
                 TRY(stream_next(self->left, env, self->left_arena, STREAM_CHUNK, &self->left_rows, &self->left_end));
         }
         *ret_has = self->left_index < self->left_rows.count;
+        return ST_OK;
+}
+
+/* Does it come out the same however often it is evaluated, while nobody writes? (A query sees a table at one moment.)
+ */
+static bool comes_out_same(const Term *term)
+{
+        const unsigned changing = TF_NONDETERMINISTIC | TF_WRITES | TF_BLOCKING;
+        const TermInfo *info = term_info(term->type);
+        if (!(term->tree_flags & changing))
+                return true;
+        bool changes = !info || info->flags & changing || (term->type == TERM_UUID && term->arg_count == 0);
+        if (changes && term->type != TERM_TABLE && term->type != TERM_DB)
+                return false;
+        for (size_t i = 0; i < term->arg_count; i++)
+                if (!comes_out_same(term->args[i]))
+                        return false;
+        for (size_t i = 0; i < term->opt_count; i++)
+                if (!comes_out_same(term->opts[i].term))
+                        return false;
+        return !term->body || comes_out_same(term->body);
+}
+
+static bool is_plain_table(const Term *term)
+{
+        while (term->type == TERM_BETWEEN || term->type == TERM_GET_ALL)
+                term = term->args[0];
+        return term->type == TERM_TABLE;
+}
+
+/* Before the right side is read (again); true if it is read from what was kept. */
+static bool read_kept(JoinStream *self, Env *env)
+{
+        switch (self->state) {
+        case RIGHT_ONCE:
+                if (self->right_array.kind != VAL_NONE || !comes_out_same(self->args.terms[1]))
+                        self->state = RIGHT_ANEW;
+                else
+                        self->state = RIGHT_AGAIN;
+                return false;
+        case RIGHT_AGAIN:
+                if (!self->kept)
+                        self->kept = kept_rows_new(env, self->stream.term, !is_plain_table(self->args.terms[1]));
+                break;
+        case RIGHT_KEPT:
+                if (self->kept_writes == env->writes)
+                        return true;
+                break;
+        default: return false;
+        }
+        kept_rows_clear(self->kept);
+        self->kept_writes = env->writes;
+        self->state = RIGHT_KEEPING;
+        return false;
+}
+
+/* The right side was read to its end. */
+static Status finish_keeping(JoinStream *self, Env *env)
+{
+        bool usable;
+        if (self->state != RIGHT_KEEPING)
+                return ST_OK;
+        TRY(kept_rows_finish(self->kept, &usable));
+        self->state = !usable ? RIGHT_ANEW : self->kept_writes == env->writes ? RIGHT_KEPT : RIGHT_AGAIN;
         return ST_OK;
 }
 
@@ -57,6 +141,12 @@ static Status begin_right(JoinStream *self, Env *env)
         const Term *current = env->current;
         const void *owner = env->owner;
         self->matched = 0;
+        if (read_kept(self, env)) {
+                env->arena = self->right_arena;
+                Status st = kept_rows_stream(self->kept, &self->right);
+                env->arena = outer;
+                return st;
+        }
         env->owner = self;
         env->arena = self->right_arena;
         env->frame = self->frame;
@@ -70,6 +160,8 @@ static Status begin_right(JoinStream *self, Env *env)
         env->owner = owner;
         if (!st && self->right->infinite && self->stream.term->type == TERM_OUTER_JOIN)
                 st = stream_check_finite(self->right, env);
+        if (!st && self->right->infinite)
+                self->state = RIGHT_ANEW;
         return st;
 }
 
@@ -118,6 +210,8 @@ static Status match_right(JoinStream *self, Env *env, ValueVec *batch)
         env->batch_kind = kind;
         env->owner = owner;
         TRY(st);
+        for (size_t i = 0; self->state == RIGHT_KEEPING && i < rows.count; i++)
+                TRY(kept_rows_add(self->kept, rows.items[i]));
         if (rows.count)
                 TRY(need_predicate(self, env));
         for (size_t i = 0; i < rows.count; i++) {
@@ -142,6 +236,7 @@ static Status match_right(JoinStream *self, Env *env, ValueVec *batch)
         if (end) {
                 if (!self->matched && self->stream.term->type == TERM_OUTER_JOIN)
                         TRY(add_joined(self, env, left, value_none(), batch));
+                TRY(finish_keeping(self, env));
                 end_right(self, env);
         }
         return ST_OK;
@@ -221,6 +316,52 @@ static Status left_key(JoinStream *self, Env *env, Value left, Value *ret_key)
         return st;
 }
 
+/* Looks the partners of a whole batch of left rows up. A key that cannot be computed, or read, is left to when its
+ * row's turn comes, which may be never. */
+static Status look_up(JoinStream *self, Env *env, TableView *view, size_t want)
+{
+        size_t count = MIN(self->left_rows.count, want), known = 0;
+        Arena *outer = env->arena;
+        const Term *error_at = env->error_at;
+        bool empty_error = env->empty_error;
+        if (count < 2 || !env->planning || !func_is_deterministic(self->func))
+                return ST_OK;
+        arena_reset(self->right_arena);
+        Value *keys = arena_array(self->right_arena, Value, count);
+        self->rights = arena_array(self->right_arena, Value, count);
+        env->arena = self->right_arena;
+        for (Status st = ST_OK; !st && known < count; known += !st) {
+                st = left_key(self, env, self->left_rows.items[known], &keys[known]);
+                if (!st)
+                        continue;
+                status_ignore(st);
+                env->error_at = error_at;
+                env->empty_error = empty_error;
+                break;
+        }
+        env->arena = outer;
+        TRY(fail_at(env, self->stream.term, key_lookup(env, view, keys, known, self->right_arena, self->rights)));
+        self->rights_count = known;
+        self->rights_writes = env->writes;
+        return ST_OK;
+}
+
+/* The present left row's partner; V_NULL: it has none. */
+static Status partner(JoinStream *self, Env *env, TableView *view, Arena *out, Value *ret_right)
+{
+        size_t i = self->left_index;
+        Value key;
+        if (i < self->rights_count && self->rights_writes == env->writes && !value_is(self->rights[i], V_NONE)) {
+                *ret_right = self->rights[i];
+                return ST_OK;
+        }
+        *ret_right = value_null();
+        TRY(left_key(self, env, self->left_rows.items[i], &key));
+        if (value_is(key, V_NONE))
+                return ST_OK;
+        return fail_at(env, self->stream.term, env->source->view_get(view, key, out, ret_right));
+}
+
 static Status eq_join_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
 {
         JoinStream *self = (JoinStream *)stream;
@@ -228,18 +369,18 @@ static Status eq_join_next(Stream *stream, Env *env, Arena *out, size_t want, Va
         TableView *view;
         TRY(fail_at(env, stream->term, env_view(env, self->right_table->ref, &view)));
         for (bool has = true, full = false; !full; self->left_index++) {
-                Value key, right;
+                Value right;
                 TRY(next_left(self, env, &has));
                 if (!has) {
                         *ret_end = true;
                         return ST_OK;
                 }
+                if (self->left_index == 0 && self->rights_count == 0)
+                        TRY(look_up(self, env, view, want));
                 ArenaMark mark = arena_mark(out);
                 Value left = self->left_rows.items[self->left_index];
-                TRY(left_key(self, env, left, &key));
-                if (!value_is(key, V_NONE))
-                        TRY(fail_at(env, stream->term, env->source->view_get(view, key, out, &right)));
-                if (value_is(key, V_NONE) || value_is(right, V_NULL)) {
+                TRY(partner(self, env, view, out, &right));
+                if (value_is(right, V_NULL)) {
                         arena_rewind(out, mark);
                         continue;
                 }

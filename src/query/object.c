@@ -2,6 +2,7 @@
  *
  * Most of these terms take an object, or a sequence of objects and then work on each row (poly.h): poly_eval() is that
  * choice. */
+#include "query/env_int.h"
 #include "query/key_set.h"
 #include "query/poly.h"
 
@@ -336,6 +337,15 @@ static Status get_apply(Poly *poly, Env *env, Value object, Value *ret)
         return ST_OK;
 }
 
+bool row_step_of_object(RowFn fn, const void *ctx, RowStep *ret)
+{
+        const Poly *poly = ctx;
+        if (fn != poly_add_row || poly->class->apply != get_apply || !poly->prepared || poly->each_row)
+                return false;
+        *ret = (RowStep){.kind = ROW_GET_FIELD, .key = poly->key};
+        return true;
+}
+
 /* A field of a plain object, which is what these terms mostly are. */
 static Status field_of(Env *env, const Term *term, Value object, Bytes key, Val *ret)
 {
@@ -369,6 +379,7 @@ static Status term_bracket(Env *env, const Term *term, Val *ret)
         Val val, index;
         Value key;
         TRY(args_begin(env, term, &args));
+        sort_first_rows(env, term);
         TRY(args_val(&args, 0, &val));
         TRY(args_val(&args, 1, &index));
         TRY(val_as_datum(env, &index, &key));

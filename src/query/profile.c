@@ -3,11 +3,14 @@
 
 #include <ctype.h>
 
+#include "value/json.h"
+
 struct TraceTask {
         TraceKind kind;
         const Term *term;
         int64_t start_ns, total_ns;
-        uint64_t samples;
+        uint64_t samples, rows;
+        Bytes text;                              /* TRACE_NOTE */
         TraceTask *parent, *first, *last, *next; /* next: sibling, or free */
         TraceTask *made_before;
 };
@@ -100,6 +103,50 @@ void trace_end_slow(Env *env, TraceTask *task)
         trace->muted -= task->kind == TRACE_ROWS;
 }
 
+void trace_count(TraceTask *task, uint64_t rows)
+{
+        if (task)
+                task->samples += rows - 1;
+}
+
+void trace_rows(TraceTask *task, uint64_t rows)
+{
+        if (task)
+                task->rows += rows;
+}
+
+void trace_note(Env *env, const Term *term, Bytes text)
+{
+        struct Trace *trace = env->trace;
+        if (!trace || trace->muted || trace->count >= TRACE_MAX_TASKS)
+                return;
+        new_task(env, TRACE_NOTE, term)->text = text;
+}
+
+bool trace_of_term(const struct Trace *trace, const Term *term, bool *ret_streamed, uint64_t *ret_rows, int64_t *ret_ns)
+{
+        bool evaluated = false;
+        int64_t evaluating_ns = 0;
+        *ret_streamed = false;
+        *ret_rows = 0;
+        *ret_ns = 0;
+        for (const TraceTask *task = trace->made; task; task = task->made_before) {
+                if (task->term != term || task->kind == TRACE_NOTE || task->kind == TRACE_SPILL)
+                        continue;
+                if (task->kind == TRACE_TERM || task->kind == TRACE_ROWS) {
+                        evaluated = true;
+                        evaluating_ns += task->total_ns;
+                        continue;
+                }
+                *ret_streamed = true;
+                *ret_rows += task->rows;
+                *ret_ns += task->total_ns;
+        }
+        if (!*ret_streamed) /* making a stream takes no time worth telling */
+                *ret_ns = evaluating_ns;
+        return evaluated || *ret_streamed;
+}
+
 /* --- as JSON --- */
 
 static Status write_description(const TraceTask *task, Buf *out)
@@ -107,6 +154,12 @@ static Status write_description(const TraceTask *task, Buf *out)
         const char *name = term_info(task->term->type)->name;
         TRY(buf_append_str(out, "{\"description\":\""));
         switch (task->kind) {
+        case TRACE_SPILL: return buf_printf(out, "Spilling %llu rows to disk.", (unsigned long long)task->samples);
+        case TRACE_NOTE: /* in quotes, and without those around it */
+                out->size -= 1;
+                TRY(json_write_string(task->text, out));
+                out->size -= 1;
+                return ST_OK;
         case TRACE_READ: return buf_append_str(out, "Perform read.");
         case TRACE_TERM: TRY(buf_append_str(out, "Evaluating ")); break;
         case TRACE_ROWS: TRY(buf_append_str(out, "Evaluating elements in ")); break;

@@ -13,7 +13,7 @@
 #define TRACE_MAX_TASKS 1000
 
 typedef struct TraceTask TraceTask;
-typedef enum TraceKind { TRACE_TERM, TRACE_READ, TRACE_ROWS, TRACE_BATCHES } TraceKind;
+typedef enum TraceKind { TRACE_TERM, TRACE_READ, TRACE_ROWS, TRACE_BATCHES, TRACE_SPILL, TRACE_NOTE } TraceKind;
 
 /* In env->query_arena; sets env->trace. */
 void trace_start(Env *env);
@@ -22,6 +22,8 @@ void trace_restart(Env *env);
 /* Begins a task of the running one; NULL if there is no trace or no room. Rows and batches are added up. */
 TraceTask *trace_begin_slow(Env *env, TraceKind kind, const Term *term);
 void trace_end_slow(Env *env, TraceTask *task);
+/* The running task stands for `rows` of them and not for one. NULL is fine. */
+void trace_count(TraceTask *task, uint64_t rows);
 static inline TraceTask *trace_begin(Env *env, TraceKind kind, const Term *term)
 {
         return unlikely(env->trace != NULL) ? trace_begin_slow(env, kind, term) : NULL;
@@ -31,6 +33,13 @@ static inline void trace_end(Env *env, TraceTask *task)
         if (unlikely(task != NULL))
                 trace_end_slow(env, task);
 }
+/* The running task gave so many rows. NULL is fine. */
+void trace_rows(TraceTask *task, uint64_t rows);
+/* A task that took no time: what the planner chose. Does nothing without a trace. */
+void trace_note(Env *env, const Term *term, Bytes text);
+/* What all tasks of a term took; false if there was none. *ret_streamed: they gave rows, so many. */
+bool trace_of_term(const struct Trace *trace, const Term *term, bool *ret_streamed, uint64_t *ret_rows,
+                   int64_t *ret_ns);
 /* Appends the tasks as a JSON array. */
 Status trace_write(const struct Trace *trace, Buf *out) MUST_USE;
 

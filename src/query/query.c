@@ -4,7 +4,9 @@
 
 #include "base/mem.h"
 #include "query/env_int.h"
+#include "query/plan_explain.h"
 #include "query/profile.h"
+#include "query/transaction.h"
 #include "reql/print.h"
 #include "value/json.h"
 
@@ -26,10 +28,12 @@ struct Query {
         Arena eval_arena; /* values and streams of the top */
         Arena batch_arena;
         atomic_bool cancelled;
+        atomic_ullong spilled_bytes;
         bool guarded; /* oom_jump is set */
         bool over_budget;
         jmp_buf oom_jump;
-        int64_t timeout_ns;  /* the server's, or less by the option; 0: none */
+        int64_t timeout_ns; /* the server's, or less by the option; 0: none */
+        QueryConnection *connection;
         struct Trace *trace; /* of the last batch; NULL: not asked for */
         char user[];
 };
@@ -66,6 +70,11 @@ const char *query_user(const Query *query)
         return query->user;
 }
 
+void query_set_connection(Query *query, QueryConnection *connection)
+{
+        query->connection = connection;
+}
+
 Query *query_free(Query *query)
 {
         if (!query)
@@ -90,6 +99,7 @@ void query_reset(Query *query)
         query->trace = NULL;
         query->wire = (WireQuery){0};
         atomic_store(&query->cancelled, false);
+        atomic_store(&query->spilled_bytes, 0);
 }
 
 Status query_text_buffer(Query *query, size_t size, uint8_t **ret_buffer)
@@ -136,9 +146,12 @@ static void init_env(Query *query)
                 .world = &query->world,
                 .source = query->world.source,
                 .cancelled = &query->cancelled,
+                .spilled_bytes = &query->spilled_bytes,
                 .array_limit = VALUE_ARRAY_LIMIT,
                 .now_us = host->now_us(host->ctx),
                 .user = query->user,
+                .connection = query->connection,
+                .planning = !query->world.no_planner,
                 .permits_all = !query->world.source->permit || strcmp(query->user, "admin") == 0,
                 .globals = query->wire.opts,
                 .global_count = query->wire.opt_count,
@@ -193,12 +206,33 @@ static Status read_timeout(Env *env, int64_t *timeout_ns)
         return ST_OK;
 }
 
-static Status read_options(Env *env, bool *ret_profile, int64_t *timeout_ns)
+typedef enum ExplainMode { EXPLAIN_NO, EXPLAIN_PLAN, EXPLAIN_RUN } ExplainMode;
+
+static Status read_explain(Env *env, ExplainMode *ret_explain)
+{
+        Val val;
+        bool present, yes;
+        TRY(opt_val(env, &nowhere, "explain", &val, &present));
+        if (!present)
+                return ST_OK;
+        if (val_is_datum(&val) && value_is(val.datum, V_STRING)) {
+                if (!value_bytes_are(val.datum, "analyze"))
+                        return fail(env, NULL, ERR_LOGIC, "Option `explain` is true, false or \"analyze\".");
+                *ret_explain = EXPLAIN_RUN;
+                return ST_OK;
+        }
+        TRY(val_as_bool(env, &val, &yes));
+        *ret_explain = yes ? EXPLAIN_PLAN : EXPLAIN_NO;
+        return ST_OK;
+}
+
+static Status read_options(Env *env, bool *ret_profile, ExplainMode *ret_explain, int64_t *timeout_ns)
 {
         Val val;
         bool present;
         int64_t limit;
         *ret_profile = false;
+        *ret_explain = EXPLAIN_NO;
         TRY(batch_options(env));
         if (!env->global_count)
                 return ST_OK;
@@ -214,6 +248,10 @@ static Status read_options(Env *env, bool *ret_profile, int64_t *timeout_ns)
         TRY(opt_val(env, &nowhere, "profile", &val, &present));
         if (present)
                 TRY(val_as_bool(env, &val, ret_profile));
+        TRY(opt_val(env, &nowhere, "plan", &val, &present));
+        if (present)
+                TRY(val_as_bool(env, &val, &env->planning));
+        TRY(read_explain(env, ret_explain));
         TRY(opt_val(env, &nowhere, "durability", &val, &present));
         if (present) {
                 Bytes text;
@@ -268,13 +306,23 @@ static Status run_root(Query *query, Buf *rows, QueryAnswer *ret_answer)
         Val val;
         *ret_answer = ANSWER_ATOM;
         bool profile;
-        TRY(read_options(env, &profile, &query->timeout_ns));
+        ExplainMode explain;
+        TRY(read_options(env, &profile, &explain, &query->timeout_ns));
+        TRY(transaction_options(env, query->wire.root));
         set_deadline(query);
-        if (profile) {
+        if (profile || explain == EXPLAIN_RUN)
                 trace_start(env);
+        if (profile)
                 query->trace = env->trace;
-        }
+        if (profile || explain != EXPLAIN_NO)
+                explain_start(env);
         batch_start(env, BATCH_TERMINAL);
+        if (unlikely(env->transaction_use != TRANSACTION_NONE))
+                TRY(transaction_start(env, query->wire.root));
+        if (explain != EXPLAIN_NO) {
+                TRY(explain_query(env, query->wire.root, explain == EXPLAIN_RUN, &val.datum));
+                return write_atom(env, val.datum, rows);
+        }
         TRY(eval(env, query->wire.root, &val));
         if (val_is_datum(&val) || val.kind == VAL_ARRAY_SELECTION)
                 return write_atom(env, val.datum, rows);
@@ -291,17 +339,55 @@ static Status run_root(Query *query, Buf *rows, QueryAnswer *ret_answer)
         return run_batch(query, rows, ret_answer);
 }
 
+/* Nothing of a query that was a transaction is left, and nothing was sent: it is run anew, in the time it has. */
+static void begin_again(Query *query)
+{
+        const HostOps *host = query->world.host;
+        int64_t deadline_ns = query->env.deadline_ns;
+        const char *stack_end = query->env.stack_end;
+        env_done(&query->env);
+        arena_reset(&query->eval_arena);
+        arena_reset(&query->batch_arena);
+        query->stream = NULL;
+        query->trace = NULL;
+        init_env(query);
+        query->env.stack_end = stack_end;
+        if (deadline_ns)
+                query->timeout_ns = MAX(deadline_ns - host->mono_ns(host->ctx), (int64_t)1);
+        set_deadline(query);
+}
+
+static Status run_start(Query *query, Buf *rows, QueryAnswer *ret_answer)
+{
+        Env *env = &query->env;
+        const size_t before = rows->size;
+        for (unsigned again = 0;; again++) {
+                Status st = run_root(query, rows, ret_answer);
+                if (likely(env->transaction_use != TRANSACTION_OWN))
+                        return st;
+                if (!st)
+                        st = transaction_finish(env);
+                if (status_code(st) != ERR_CONFLICT || again == TRANSACTION_AGAIN)
+                        return st;
+                status_ignore(st);
+                rows->size = before;
+                begin_again(query);
+                TRY(env_poll(env));
+        }
+}
+
 static Status run(Query *query, Buf *rows, QueryAnswer *ret_answer)
 {
         TRY(env_poll(&query->env));
         if (query->state == QUERY_OPEN) {
+                TRY(transaction_resume(&query->env));
                 if (query->trace)
                         trace_restart(&query->env);
                 TRY(fail_at(&query->env, query->stream->term, env_permit_again(&query->env)));
                 batch_start(&query->env, BATCH_NORMAL);
                 return run_batch(query, rows, ret_answer);
         }
-        return run_root(query, rows, ret_answer);
+        return run_start(query, rows, ret_answer);
 }
 
 Status query_next(Query *query, Buf *rows, QueryAnswer *ret_answer)
@@ -333,6 +419,7 @@ Status query_next(Query *query, Buf *rows, QueryAnswer *ret_answer)
                 rows->size = before;
                 return finish(query, st);
         }
+        transaction_pause(&query->env);
         if (*ret_answer == ANSWER_PARTIAL)
                 query->state = QUERY_OPEN;
         else
@@ -343,6 +430,24 @@ Status query_next(Query *query, Buf *rows, QueryAnswer *ret_answer)
 Status query_backtrace(const Query *query, Buf *out)
 {
         return term_backtrace(query->error_at, out);
+}
+
+Status query_error_place(const Query *query, Buf *out, bool *ret_has)
+{
+        const TextQuery *text = query->wire.text;
+        const Term *top = query->error_at;
+        TextSpan span;
+        *ret_has = false;
+        while (top && top->parent)
+                top = top->parent;
+        if (!text || (query->wire.root && top != query->wire.root)) /* it is in an option or a stored function */
+                return ST_OK;
+        if (!text_find(text, query->error_at, &span))
+                return ST_OK;
+        TextPlace place = text_place(text->text, span);
+        *ret_has = true;
+        return buf_printf(out, "{\"line\":%u,\"column\":%u,\"end_line\":%u,\"end_column\":%u}", place.line,
+                          place.column, place.end_line, place.end_column);
 }
 
 Status query_notes(const Query *query, Buf *out)
@@ -389,6 +494,11 @@ size_t query_memory_bytes(const Query *query)
 {
         return sizeof *query + query->arena.total_bytes + query->eval_arena.total_bytes +
                query->batch_arena.total_bytes + env_memory(&query->env);
+}
+
+uint64_t query_spilled_bytes(const Query *query)
+{
+        return atomic_load_explicit(&query->spilled_bytes, memory_order_relaxed);
 }
 
 /* --- cost --- */
@@ -502,10 +612,87 @@ static bool is_quick(const Term *term, unsigned *left, bool inside_walk)
         return true;
 }
 
+/* --- a page of rows: what gives a first batch from a part of a table that is kept in the order asked for ---
+ *
+ * Such a batch is cut after RANGE_ROWS / SCALEDOWN rows (batch.c). By primary key they lie in a few leaves, while a row
+ * found through an index may have to be read from a place of its own: so of these only a few. */
+#define PAGE_ENTRIES 20
+
+/* Arguments from the `first` on, and options. */
+static bool quick_rest(const Term *term, size_t first, unsigned *left)
+{
+        bool quick = !term->has_args_splice;
+        for (size_t i = first; i < term->arg_count && quick; i++)
+                quick = is_quick(term->args[i], left, true);
+        for (size_t i = 0; i < term->opt_count && quick; i++)
+                quick = is_quick(term->opts[i].term, left, true);
+        return quick;
+}
+
+static bool is_table(const Term *term)
+{
+        return term->type == TERM_TABLE && !is_system_table(term) && term->arg_count > 0 &&
+               (term->arg_count == 1 || constant_db(term->args[0])) &&
+               term->args[term->arg_count - 1]->type == TERM_DATUM;
+}
+
+/* Rows of a table between two keys, or of some keys, of any index. */
+static bool is_selection(const Term *term, unsigned *left)
+{
+        bool selects = (term->type == TERM_BETWEEN && term->arg_count == 3) ||
+                       (term->type == TERM_GET_ALL && term->arg_count > 1 && term->arg_count <= 64);
+        return selects && is_table(term->args[0]) && quick_rest(term, 1, left);
+}
+
+static bool is_page(const Term *term, unsigned *left)
+{
+        bool few = false;
+        if (term->type == TERM_COUNT && term->arg_count == 1) /* the tree knows */
+                return is_selection(term->args[0], left);
+        while (term->type == TERM_LIMIT || term->type == TERM_PLUCK || term->type == TERM_WITHOUT) {
+                if (term->arg_count < 2 || !quick_rest(term, 1, left))
+                        return false;
+                const Term *n = term->args[1];
+                few |= term->type == TERM_LIMIT && n->type == TERM_DATUM && value_is(n->datum, V_NUMBER) &&
+                       n->datum.number <= PAGE_ENTRIES;
+                term = term->args[0];
+        }
+        if (term->type == TERM_ORDER_BY) { /* by an index and nothing else */
+                if (!few || term->arg_count != 1 || !term_opt(term, "index") || !quick_rest(term, 1, left))
+                        return false;
+                return is_table(term->args[0]) || is_selection(term->args[0], left);
+        }
+        return is_selection(term, left) && (few || (term->type == TERM_BETWEEN && !term_opt(term, "index")));
+}
+
+/* Nobody asks for batches of another size, or for all of them (explain: "analyze"). */
+static bool usual_batches(const WireQuery *wire)
+{
+        static const char *const others[] = {"min_batch_rows", "max_batch_rows", "max_batch_bytes",
+                                             "first_batch_scaledown_factor", "explain"};
+        for (size_t i = 0; i < wire->opt_count; i++)
+                for (size_t k = 0; k < ELEMENTS(others); k++)
+                        if (bytes_equal(wire->opts[i].name, BYTES_STR(others[k])))
+                                return false;
+        return true;
+}
+
 QueryCost query_cost(const Query *query)
 {
         unsigned left = QUICK_TERMS;
+        if (unlikely(transaction_waits(query->wire.opts, query->wire.opt_count, query->connection)))
+                return QUERY_LONG;
         if (query->state != QUERY_READY || !query->wire.root)
                 return query->state == QUERY_OPEN ? QUERY_LONG : QUERY_QUICK;
-        return is_quick(query->wire.root, &left, false) ? QUERY_QUICK : QUERY_LONG;
+        if (is_quick(query->wire.root, &left, false))
+                return QUERY_QUICK;
+        left = QUICK_TERMS;
+        return is_page(query->wire.root, &left) && usual_batches(&query->wire) ? QUERY_QUICK : QUERY_LONG;
+}
+
+bool query_may_read_ahead(const Query *query)
+{
+        const unsigned others = TF_WRITES | TF_BLOCKING;
+        return query->state == QUERY_OPEN && query->env.transaction_use == TRANSACTION_NONE &&
+               !(query->wire.root->tree_flags & others);
 }

@@ -34,6 +34,12 @@ typedef struct OpenTable OpenTable;
 typedef struct RetiredView RetiredView;
 typedef struct Scratch Scratch;
 
+typedef enum TransactionUse { /* transaction.h */
+                              TRANSACTION_NONE,
+                              TRANSACTION_OWN,  /* the query is one */
+                              TRANSACTION_HELD, /* it belongs to one that its client holds */
+} TransactionUse;
+
 typedef enum BatchKind {
         BATCH_TERMINAL, /* somebody inside consumes it all: no time limit */
         BATCH_FIRST,    /* on its way to the client, the smaller first one */
@@ -62,9 +68,15 @@ struct Env {
         int64_t now_us;   /* r.now(): one moment for the whole query */
         Bytes default_db; /* env_default_db(); data NULL: not looked at yet */
         const char *user;
-        bool permits_all;                    /* `admin`, or a source that knows no permissions: env_permit */
-        Durability default_durability;       /* global optarg durability */
-        uint64_t durable_position;           /* raised by hard writes */
+        bool planning;                 /* plan.h: option `plan`, `--no-planner`; false in closures */
+        bool permits_all;              /* `admin`, or a source that knows no permissions: env_permit */
+        Durability default_durability; /* global optarg durability */
+        uint64_t durable_position;     /* raised by hard writes */
+        Transaction *transaction;      /* that everything is read and written in; NULL: none */
+        TransactionUse transaction_use;
+        TransactionOptions transaction_options;
+        Bytes transaction_id;                /* TRANSACTION_HELD; data NULL: the connection's */
+        QueryConnection *connection;         /* NULL: the query comes from none */
         Deferred *deferred, *free_deferred;  /* newest first */
         uint64_t deferred_serial;            /* how many there ever were */
         const void *owner;                   /* whose the next deferred ones are: env_close_owned */
@@ -88,8 +100,16 @@ struct Env {
         const char *stack_end;        /* evaluation goes no deeper down the C stack; NULL: nobody looks */
         int64_t deadline_ns;          /* mono_ns: the query ends with an error; 0: none */
         struct Trace *trace;          /* profile.h; NULL: off */
+        struct Explain *explain;      /* plan_explain.h: what the planner looked at; NULL: nobody asks */
+        atomic_ullong *spilled_bytes; /* into temporary files; NULL: nobody counts */
+        const Term *top_term;         /* sort.c: the ORDER_BY of which only the first `top_rows` are wanted */
+        uint64_t top_rows;
+        const Term *ungrouped_term;   /* group.c: the aggregation of groups which is ungrouped at once */
+        uint64_t writes;              /* how many writes there were: what was read before may be out of date */
         struct RegexCache *regexes;   /* string.c: the query's compiled expressions */
         struct OutsideState *outside; /* outside.c: NULL until the query goes outside */
+        struct ExecCache *programs;   /* exec_compile.c: the query's compiled functions; NULL until there is one */
+        uint32_t calls;               /* of functions: what is called often is compiled */
 };
 #define EVAL_MAX_DEPTH 1000
 
@@ -369,10 +389,14 @@ Status stream_each(Stream *stream, Env *env, Status (*each)(void *ctx, Env *env,
 Status stream_check_finite(Stream *stream, Env *env) MUST_USE;
 Stream *stream_of_array(Env *env, const Term *term, Value array);
 Stream *stream_of_table(Env *env, const Term *term, TableVal *table);
+/* What a stream_of_table goes over that nobody has read of yet; NULL for any other stream. */
+TableVal *stream_whole_scan(Stream *stream);
 /* A stream that gives, for each row of `source`, what fn adds to `out` (with vec_add(out, env->arena, v)): map, filter,
  * pluck ... Keeps is_array and infinite; a selection only if `keeps_rows` (fn adds the row itself or nothing). */
 typedef Status (*RowFn)(void *ctx, Env *env, Value row, ValueVec *out);
 Stream *stream_transform(Env *env, const Term *term, Stream *source, RowFn fn, void *ctx, bool keeps_rows);
+/* The ctx and the place of the source of a stream_transform by `fn`; NULL for any other stream. */
+void *stream_transform_of(Stream *stream, RowFn fn, Stream ***ret_source);
 
 /* --- helpers of the scalar terms, for all --- */
 /* A new object: pseudo-types are recognised and checked, a stray LITERAL refused. (object.c) */

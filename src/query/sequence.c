@@ -1,6 +1,9 @@
 /* sequence.c - terms that make sequences of sequences: map, concat_map, filter, limit, skip, slice, nth, sample, range.
  */
+#include <stdlib.h>
+
 #include "query/env_int.h"
+#include "query/plan.h"
 
 /* --- map --- */
 
@@ -251,6 +254,7 @@ typedef struct Filter {
         const Func *func;
         const Term *on_missing; /* option `default`; NULL: false */
         Frame *frame;
+        Plan *plan; /* shared by the filters over one scan; NULL: there is nothing to choose */
 } Filter;
 
 /* The row lacks what the predicate looks at. r.error() as default means: then that is an error. */
@@ -294,6 +298,30 @@ static Status filter_row(void *ctx, Env *env, Value row, ValueVec *out)
         return ST_OK;
 }
 
+/* A filter over filters is chosen for together with them: what they read is exchanged at the bottom. */
+static Stream *plan_source(Env *env, Filter *filter, Stream *source)
+{
+        Stream *scan, **bottom = &source;
+        Filter *below = stream_transform_of(source, filter_row, &bottom);
+        filter->plan = plan_filter(env, below ? below->plan : NULL, source, filter->func, filter->on_missing, &scan);
+        while (scan && stream_transform_of(*bottom, filter_row, &bottom))
+                continue;
+        if (scan)
+                *bottom = scan;
+        return source;
+}
+
+bool row_step_of_sequence(RowFn fn, const void *ctx, RowStep *ret)
+{
+        if (fn == filter_row) {
+                const Filter *filter = ctx;
+                *ret = (RowStep){.kind = ROW_FILTER, .func = filter->func, .on_missing = filter->on_missing};
+                return true;
+        }
+        *ret = (RowStep){.kind = ROW_MAP, .func = ctx};
+        return fn == map_row;
+}
+
 static Status term_filter(Env *env, const Term *term, Val *ret)
 {
         Args args;
@@ -307,6 +335,8 @@ static Status term_filter(Env *env, const Term *term, Val *ret)
         TRY(val_as_stream(env, &source, &stream));
         Filter *filter = arena_alloc(env->arena, sizeof *filter);
         *filter = (Filter){.func = func, .on_missing = term_opt(term, "default"), .frame = env->frame};
+        if (env->planning)
+                stream = plan_source(env, filter, stream);
         return val_of_stream(env, term, stream_transform(env, term, stream, filter_row, filter, true), ret);
 }
 
@@ -403,6 +433,7 @@ static Status term_limit(Env *env, const Term *term, Val *ret)
         Stream *source;
         int32_t count;
         TRY(args_begin(env, term, &args));
+        sort_first_rows(env, term);
         TRY(args_stream(&args, 0, &source));
         TRY(args_int32(&args, 1, &count));
         if (count < 0)
@@ -507,6 +538,7 @@ static Status term_slice(Env *env, const Term *term, Val *ret)
         Val source;
         SliceBounds bounds = {.right = -1};
         TRY(args_begin(env, term, &args));
+        sort_first_rows(env, term);
         TRY(args_val(&args, 0, &source));
         if (term->type == TERM_SLICE)
                 TRY(opt_bound_open(env, term, "left_bound", false, &bounds.left_open));
@@ -552,8 +584,25 @@ static Status note_last(void *ctx, Env *env, Value row, bool *ret_stop)
         return ST_OK;
 }
 
+/* How many rows a stream has of which any can be gone to without making those before it. */
+static Status counted(Stream *stream, Env *env, uint64_t *ret_count, bool *ret_known)
+{
+        *ret_known = false;
+        if (!stream->ops->count || !stream->ops->skip || stream->done)
+                return ST_OK;
+        return stream->ops->count(stream, env, ret_count, ret_known);
+}
+
+static Status row_at(Stream *stream, Env *env, uint64_t n, Value *ret);
+
 static Status last_row(Stream *stream, Env *env, Value *ret)
 {
+        uint64_t count = 0;
+        bool known;
+        *ret = value_none();
+        TRY(counted(stream, env, &count, &known));
+        if (known)
+                return count ? row_at(stream, env, count - 1, ret) : ST_OK;
         _cleanup_(scratch_putp) Scratch *scratch = scratch_get(env);
         LastRow last = {.row = value_none(), .arena = &scratch->arena};
         TRY(stream_each(stream, env, note_last, &last));
@@ -604,6 +653,7 @@ static Status term_nth(Env *env, const Term *term, Val *ret)
         Args args;
         Val sequence, index;
         TRY(args_begin(env, term, &args));
+        sort_first_rows(env, term);
         TRY(args_val(&args, 0, &sequence));
         TRY(args_val(&args, 1, &index));
         return nth_of(env, term, &sequence, &index, ret);
@@ -709,6 +759,64 @@ static Status sample_row(void *ctx, Env *env, Value row, bool *ret_stop)
         return ST_OK;
 }
 
+static int compare_places(const void *a, const void *b)
+{
+        uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+        return (x > y) - (x < y);
+}
+
+static Status shuffle(Env *env, ValueVec *rows)
+{
+        for (size_t i = rows->count; i > 1; i--) {
+                uint64_t random;
+                TRY(env_random(env, &random));
+                Value row = rows->items[random % i];
+                rows->items[random % i] = rows->items[i - 1];
+                rows->items[i - 1] = row;
+        }
+        return ST_OK;
+}
+
+/* So many different places out of `count`, each set of them as likely as any other (Floyd): place j is drawn from those
+ * up to j, and is j itself if it was drawn before. Sorted. */
+static Status draw_places(Env *env, uint64_t count, size_t size, uint64_t *places)
+{
+        for (size_t i = 0; i < size; i++) {
+                uint64_t random, last = count - size + i;
+                TRY(env_random(env, &random));
+                places[i] = random % (last + 1);
+                for (size_t k = 0; k < i && places[i] != last; k++)
+                        if (places[k] == places[i])
+                                places[i] = last;
+        }
+        qsort(places, size, sizeof *places, compare_places);
+        return ST_OK;
+}
+
+#define PLACES_MAX 1000 /* drawing looks through those that were drawn */
+
+/* Few rows of many that are counted: only they are read. *ret_done false: the sample is as large as all, or nobody can
+ * count them. */
+static Status sample_places(Env *env, Stream *stream, uint64_t size, ValueVec *rows, bool *ret_done)
+{
+        uint64_t count = 0, at = 0;
+        TRY(counted(stream, env, &count, ret_done));
+        *ret_done = *ret_done && size <= PLACES_MAX && size < count / 8;
+        if (!*ret_done)
+                return ST_OK;
+        uint64_t *places = arena_array(env->arena, uint64_t, size);
+        TRY(draw_places(env, count, (size_t)size, places));
+        for (size_t i = 0; i < size; i++) {
+                Value row;
+                TRY(row_at(stream, env, places[i] - at, &row));
+                if (value_is(row, V_NONE))
+                        break;
+                vec_add(rows, env->arena, row);
+                at = places[i] + 1;
+        }
+        return shuffle(env, rows);
+}
+
 static Status term_sample(Env *env, const Term *term, Val *ret)
 {
         Args args;
@@ -725,7 +833,10 @@ static Status term_sample(Env *env, const Term *term, Val *ret)
         TRY(val_as_stream(env, &source, &stream));
         TRY(stream_check_finite(stream, env));
         Reservoir reservoir = {.arena = env->arena, .size = (uint64_t)count};
-        if (count)
+        bool done = count == 0;
+        if (!done)
+                TRY(sample_places(env, stream, (uint64_t)count, &reservoir.rows, &done));
+        if (!done)
                 TRY(stream_each(stream, env, sample_row, &reservoir));
         return sorted_result(env, term, stream->table, value_array(reservoir.rows.items, reservoir.rows.count), ret);
 }

@@ -1,102 +1,5 @@
-/* sort.c - order_by. Keys are computed when a comparison needs them, each once: RethinkDB evaluates the second key only
- * for rows whose first are equal, and nothing at all for a single row, and errors in keys depend on that. */
-#include <stdlib.h>
-
-#include "query/env_int.h"
-
-typedef struct SortSpec {
-        Func *func;
-        bool descending;
-} SortSpec;
-
-typedef struct SortRow {
-        Value row;
-        Value *keys;       /* V_NONE: the row has no such field */
-        uint32_t computed; /* of keys */
-} SortRow;
-
-typedef struct Sorter {
-        Env *env;
-        const SortSpec *specs;
-        size_t spec_count;
-        Status error; /* the first; comparisons after it are all equal */
-        uint32_t tick;
-} Sorter;
-
-static bool sort_key(Sorter *sorter, SortRow *row, size_t i)
-{
-        if (row->computed > i)
-                return true;
-        if (!row->keys)
-                row->keys = arena_array(sorter->env->arena, Value, sorter->spec_count);
-        bool drops = sorter->env->drops_missing;
-        sorter->env->drops_missing = true;
-        Status st = func_call_datum(sorter->env, sorter->specs[i].func, &row->row, 1, &row->keys[i]);
-        sorter->env->drops_missing = drops;
-        if (status_missing(&st))
-                row->keys[i] = value_none();
-        if (st) {
-                sorter->error = st;
-                return false;
-        }
-        row->computed = (uint32_t)i + 1;
-        return true;
-}
-
-/* A row without the field comes first in ascending order (V_NONE is the least of all types). */
-static int compare_rows(Sorter *sorter, SortRow *a, SortRow *b)
-{
-        if (sorter->error)
-                return 0;
-        if (unlikely((++sorter->tick & 63) == 0)) { /* keys may be large: sixty-four of them are time enough */
-                sorter->error = env_poll(sorter->env);
-                if (sorter->error)
-                        return 0;
-        }
-        for (size_t i = 0; i < sorter->spec_count; i++) {
-                if (!sort_key(sorter, a, i) || !sort_key(sorter, b, i))
-                        return 0;
-                bool has_a = !value_is(a->keys[i], V_NONE), has_b = !value_is(b->keys[i], V_NONE);
-                int order = has_a && has_b ? value_compare(a->keys[i], b->keys[i]) : has_a - has_b;
-                if (order)
-                        return sorter->specs[i].descending ? -order : order;
-        }
-        return 0;
-}
-
-/* Merge sort: stable, and it survives a comparison that fails half-way. */
-static void merge_sort(Sorter *sorter, SortRow **rows, SortRow **spare, size_t count)
-{
-        if (count < 2 || sorter->error)
-                return;
-        size_t half = count / 2;
-        merge_sort(sorter, rows, spare, half);
-        merge_sort(sorter, rows + half, spare, count - half);
-        if (sorter->error || compare_rows(sorter, rows[half - 1], rows[half]) <= 0)
-                return; /* in order already */
-        memcpy(spare, rows, half * sizeof *spare);
-        size_t left = 0, right = half, at = 0;
-        while (left < half && right < count)
-                rows[at++] = compare_rows(sorter, rows[right], spare[left]) < 0 ? rows[right++] : spare[left++];
-        memcpy(rows + at, spare + left, (half - left) * sizeof *rows);
-}
-
-static Status sort_rows(Env *env, const SortSpec *specs, size_t spec_count, Value *rows, size_t count)
-{
-        Sorter sorter = {.env = env, .specs = specs, .spec_count = spec_count};
-        SortRow *all = arena_array(env->arena, SortRow, count);
-        SortRow **order = arena_array(env->arena, SortRow *, count);
-        SortRow **spare = arena_array(env->arena, SortRow *, count / 2 + 1);
-        for (size_t i = 0; i < count; i++) {
-                all[i] = (SortRow){.row = rows[i]};
-                order[i] = &all[i];
-        }
-        merge_sort(&sorter, order, spare, count);
-        TRY(sorter.error);
-        for (size_t i = 0; i < count; i++)
-                rows[i] = order[i]->row;
-        return ST_OK;
-}
+/* sort.c - order_by: of rows as they come (sorting.h), and by an index. */
+#include "query/sorting.h"
 
 Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Val *ret)
 {
@@ -116,6 +19,67 @@ Status sorted_result(Env *env, const Term *term, TableVal *table, Value rows, Va
         return ST_OK;
 }
 
+/* --- what is too long for an array, or too large for memory --- */
+
+typedef struct SortedStream {
+        Stream stream;
+        Sorting *sorting;
+} SortedStream;
+
+static Status sorted_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
+{
+        SortedStream *self = (SortedStream *)stream;
+        Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        while (sorting_count(self->sorting) > 0) {
+                Value row;
+                TRY(sorting_next(self->sorting, out, &row));
+                vec_add(batch, out, row);
+                if (batcher_add(&batcher, env, row))
+                        break;
+        }
+        *ret_end = sorting_count(self->sorting) == 0;
+        if (*ret_end)
+                sorting_close(self->sorting);
+        return ST_OK;
+}
+
+static Status sorted_skip(Stream *stream, Env *env, uint64_t n, uint64_t *ret_skipped)
+{
+        (void)env;
+        return sorting_skip(((SortedStream *)stream)->sorting, n, ret_skipped);
+}
+
+static Status sorted_count(Stream *stream, Env *env, uint64_t *ret_count, bool *ret_known)
+{
+        (void)env;
+        *ret_count = sorting_count(((SortedStream *)stream)->sorting);
+        *ret_known = true;
+        return ST_OK;
+}
+
+static const StreamOps sorted_ops = {.next = sorted_next, .skip = sorted_skip, .count = sorted_count};
+
+/* What an array may hold becomes one, if memory has room for it. */
+static Status give_sorted(Env *env, const Term *term, TableVal *table, Sorting *sorting, Val *ret)
+{
+        size_t count = (size_t)sorting_count(sorting);
+        Value *rows = sorting_rows(sorting);
+        if (!rows && (count > env->array_limit || !sorting_fits_memory(sorting))) {
+                SortedStream *self = arena_new(env->arena, SortedStream);
+                self->stream = (Stream){.ops = &sorted_ops, .term = term, .table = table, .ordered = true};
+                self->sorting = sorting;
+                *ret = val_stream(term, &self->stream);
+                return ST_OK;
+        }
+        if (!rows) {
+                rows = arena_array(env->arena, Value, count);
+                for (size_t i = 0; i < count; i++)
+                        TRY(sorting_next(sorting, env->arena, &rows[i]));
+        }
+        sorting_close(sorting);
+        return sorted_result(env, term, table, value_array(rows, count), ret);
+}
+
 /* --- by an index, then by functions: rows with one index value are sorted, run by run --- */
 
 typedef struct RunsStream {
@@ -127,9 +91,8 @@ typedef struct RunsStream {
         TableScan *scan; /* NULL: not begun, or at its end */
         Deferred *deferred;
         bool begun;
-        Arena *run_arena, *ahead_arena;
-        ValueVec run;
-        size_t given; /* rows of the run */
+        Arena *run_arena, *row_arena, *ahead_arena;
+        Sorting *sorting; /* of the run that is given now; NULL: none */
         Value run_value;
         Value ahead, ahead_value; /* the first row of the next run; V_NONE: none is known */
 } RunsStream;
@@ -143,36 +106,21 @@ static void close_scan(void *what)
 
 static Status read_row(RunsStream *self, Env *env, Value *ret_row, Value *ret_value)
 {
-        TRY(fail_at(env, NULL, self->source->scan_next(self->scan, self->run_arena, ret_row)));
+        arena_reset(self->row_arena);
+        TRY(fail_at(env, NULL, self->source->scan_next(self->scan, self->row_arena, ret_row)));
         if (value_is(*ret_row, V_NONE)) {
                 env_undefer(env, self->deferred);
                 return ST_OK;
         }
-        return fail_at(env, NULL, self->source->scan_index_value(self->scan, self->run_arena, ret_value));
+        return fail_at(env, NULL, self->source->scan_index_value(self->scan, self->row_arena, ret_value));
 }
 
-/* Reads all rows of the next index value, and the first of the one after. */
-static Status read_run(RunsStream *self, Env *env)
+/* The rows with the present run's index value, and the first of the one after. */
+static Status collect_run(RunsStream *self, Env *env)
 {
         Value row = self->ahead, value = self->ahead_value;
-        arena_reset(self->run_arena);
-        self->run = (ValueVec){0};
-        self->given = 0;
-        if (!self->begun) {
-                TRY(table_scan_open(env, self->stream.term, self->table, &self->scan));
-                self->deferred = env_defer(env, close_scan, self);
-                self->begun = true;
-                TRY(read_row(self, env, &row, &value));
-        } else if (!value_is(row, V_NONE)) {
-                row = value_copy(row, self->run_arena);
-                value = value_copy(value, self->run_arena);
-                arena_reset(self->ahead_arena);
-                self->ahead = value_none();
-        }
-        if (value_is(row, V_NONE))
-                return ST_OK;
-        self->run_value = value;
-        vec_add(&self->run, self->run_arena, row);
+        self->ahead = value_none();
+        TRY(sorting_add(self->sorting, row, false));
         for (uint32_t i = 1; self->scan; i++) {
                 if ((i & 255) == 0)
                         TRY(env_poll(env));
@@ -180,17 +128,40 @@ static Status read_run(RunsStream *self, Env *env)
                 if (value_is(row, V_NONE))
                         break;
                 if (!value_equal(value, self->run_value)) {
+                        arena_reset(self->ahead_arena);
                         self->ahead = value_copy(row, self->ahead_arena);
                         self->ahead_value = value_copy(value, self->ahead_arena);
                         break;
                 }
-                vec_add(&self->run, self->run_arena, row);
+                TRY(sorting_add(self->sorting, row, false));
         }
+        return ST_OK;
+}
+
+/* Sorts all rows of the next index value; without one there is no `sorting` after it. */
+static Status read_run(RunsStream *self, Env *env)
+{
+        if (self->sorting)
+                sorting_close(take(self->sorting));
+        arena_reset(self->run_arena);
+        if (!self->begun) {
+                TRY(table_scan_open(env, self->stream.term, self->table, &self->scan));
+                self->deferred = env_defer(env, close_scan, self);
+                self->begun = true;
+                TRY(read_row(self, env, &self->ahead, &self->ahead_value));
+        }
+        if (value_is(self->ahead, V_NONE))
+                return ST_OK;
+        self->run_value = value_copy(self->ahead_value, self->run_arena);
         Arena *outer = env->arena;
         env->arena = self->run_arena;
-        Status st = sort_rows(env, self->specs, self->spec_count, self->run.items, self->run.count);
+        self->sorting =
+                sorting_new(env, self->stream.term, self->specs, self->spec_count, self->run_arena, SORT_ALL, true);
+        env->arena = self->row_arena;
+        Status st = collect_run(self, env);
         env->arena = outer;
-        return st;
+        TRY(st);
+        return sorting_finish(self->sorting);
 }
 
 static Status runs_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
@@ -198,12 +169,13 @@ static Status runs_next(Stream *stream, Env *env, Arena *out, size_t want, Value
         RunsStream *self = (RunsStream *)stream;
         Batcher batcher = batcher_start(env, SOURCE_TABLE, want);
         for (;;) {
-                if (self->given == self->run.count) {
+                Value row;
+                if (!self->sorting || sorting_count(self->sorting) == 0) {
                         TRY(read_run(self, env));
-                        if (self->run.count == 0)
+                        if (!self->sorting)
                                 break;
                 }
-                Value row = value_copy(self->run.items[self->given++], out);
+                TRY(sorting_next(self->sorting, out, &row));
                 vec_add(batch, out, row);
                 if (batcher_add(&batcher, env, row))
                         return ST_OK;
@@ -223,6 +195,7 @@ static Stream *stream_of_runs(Env *env, const Term *term, TableVal *table, const
         self->specs = specs;
         self->spec_count = spec_count;
         self->run_arena = stream_arena(env);
+        self->row_arena = stream_arena(env);
         self->ahead_arena = stream_arena(env);
         self->ahead = value_none();
         return &self->stream;
@@ -255,11 +228,90 @@ static Status is_empty_array(const Val *val, bool *ret)
         return ST_OK;
 }
 
+/* --- the first rows only --- */
+
+/* More of them are sorted like all. */
+#define TOP_MAX_ROWS 100000
+
+static bool constant_count(const Term *term, size_t i, uint64_t *ret)
+{
+        int64_t n;
+        if (term->has_args_splice || term->arg_count <= i || term->args[i]->type != TERM_DATUM ||
+            !value_is(term->args[i]->datum, V_NUMBER) || !value_integer(term->args[i]->datum, &n) || n < 0 ||
+            n > TOP_MAX_ROWS)
+                return false;
+        *ret = (uint64_t)n;
+        return true;
+}
+
+/* How many of the first rows of its first argument a term looks at. */
+static bool looks_at_first(const Term *term, uint64_t *ret)
+{
+        uint64_t n;
+        switch (term->type) {
+        case TERM_LIMIT: return constant_count(term, 1, ret);
+        case TERM_NTH:
+        case TERM_BRACKET:
+                if (!constant_count(term, 1, &n))
+                        return false;
+                *ret = n + 1;
+                return true;
+        case TERM_SLICE: /* perhaps with a closed bound; a left one that is negative counts from the end */
+                if (!constant_count(term, 1, &n) || !constant_count(term, 2, &n))
+                        return false;
+                *ret = n + 1;
+                return true;
+        default: return false;
+        }
+}
+
+void sort_first_rows(Env *env, const Term *term)
+{
+        uint64_t rows, n;
+        if (!looks_at_first(term, &rows))
+                return;
+        for (term = term->args[0];; term = term->args[0]) {
+                if (term->type == TERM_ORDER_BY && !term->has_args_splice) {
+                        env->top_term = term; /* true of it whenever it is evaluated */
+                        env->top_rows = rows;
+                        return;
+                }
+                if ((term->type != TERM_SKIP && term->type != TERM_LIMIT) || !constant_count(term, 1, &n))
+                        return;
+                rows = term->type == TERM_SKIP ? rows + n : MIN(rows, n);
+        }
+}
+
+/* Later keys are not computed for rows which are not among the first: nobody may miss an error of theirs. */
+static bool may_sort_top(const Stream *stream, const SortSpec *specs, size_t spec_count)
+{
+        bool fields_of_rows = stream->table != NULL;
+        for (size_t i = 1; i < spec_count; i++)
+                fields_of_rows &= specs[i].func->kind == FUNC_GET_FIELD;
+        return spec_count == 1 || fields_of_rows;
+}
+
+/* --- the terms --- */
+
+typedef struct Collect {
+        Sorting *sorting;
+        bool stays;
+} Collect;
+
+static Status collect_row(void *ctx, Env *env, Value row, bool *ret_stop)
+{
+        const Collect *collect = ctx;
+        (void)env;
+        (void)ret_stop;
+        return sorting_add(collect->sorting, row, collect->stays);
+}
+
 static Status term_order_by(Env *env, const Term *term, Val *ret)
 {
         Args args;
         Val source, index;
         bool has_index, empty;
+        uint64_t wanted = env->top_term == term ? env->top_rows : SORT_ALL;
         TRY(args_begin(env, term, &args));
         TRY(args_first(&args));
         if (term->has_args_splice)
@@ -287,19 +339,16 @@ static Status term_order_by(Env *env, const Term *term, Val *ret)
         if (spec_count == 0 && !has_index)
                 return fail(env, term, ERR_LOGIC, "Must specify something to order by.");
         Stream *stream;
-        Value rows;
         TRY(val_as_stream(env, &source, &stream));
+        TRY(stream_check_finite(stream, env));
+        if (!may_sort_top(stream, specs, spec_count))
+                wanted = SORT_ALL;
+        bool is_array = source.kind == VAL_DATUM || source.kind == VAL_ARRAY_SELECTION;
         TableVal *table = stream->table;
-        size_t limit = env->array_limit;
-        env->array_limit = SIZE_MAX; /* sorting has no limit but memory */
-        Status st = stream_to_array(stream, env, env->arena, &rows);
-        env->array_limit = limit;
-        TRY(st);
-        Value *items = arena_array(env->arena, Value, value_count(rows));
-        for (size_t i = 0; i < value_count(rows); i++)
-                items[i] = value_at(rows, i);
-        TRY(sort_rows(env, specs, spec_count, items, value_count(rows)));
-        return sorted_result(env, term, table, value_array(items, value_count(rows)), ret);
+        Sorting *sorting = sorting_new(env, term, specs, spec_count, env->arena, wanted, !is_array);
+        TRY(stream_each(stream, env, collect_row, &(Collect){sorting, is_array}));
+        TRY(sorting_finish(sorting));
+        return give_sorted(env, term, table, sorting, ret);
 }
 
 static Status term_direction(Env *env, const Term *term, Val *ret)

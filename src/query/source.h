@@ -8,12 +8,24 @@
 #define QUERY_SOURCE_H
 
 #include "base/credential.h"
+#include "base/memo.h"
 #include "bridge/s2_bridge.h"
 #include "value/value.h"
 
 typedef struct TableRef TableRef;
 typedef struct TableView TableView; /* a table at one moment: a pinned snapshot */
 typedef struct TableScan TableScan;
+typedef struct Transaction Transaction; /* changes that are made together or not at all */
+typedef struct QueryConnection QueryConnection;
+
+/* --- blocks: what a scan reads in one go (a leaf of the tree), for whoever looks at all rows --- */
+/* Something derived from all rows of a block and remembered beside them (a column of one field, say): immutable once
+ * handed over, freed with the block's memory or when the cache needs room. `bytes` is counted in the cache. */
+typedef Memo BlockMemo;
+typedef struct TableBlock {
+        uint32_t total;        /* rows of the whole block */
+        uint32_t first, count; /* those within the scan's bounds: first .. first + count - 1; count 0: at the end */
+} TableBlock;
 
 typedef struct TableInfo { /* lives as long as the TableRef */
         Bytes db, name, primary_key;
@@ -23,16 +35,34 @@ typedef struct TableInfo { /* lives as long as the TableRef */
 } TableInfo;
 
 /* --- indexes --- */
+/* Fields to go through from the row: row("a")("b"). At least one. */
+typedef struct IndexPath {
+        const Bytes *fields;
+        size_t count;
+} IndexPath;
 /* An index of a table, as of its TableRef; lives as long as that. */
 typedef struct IndexInfo {
         Bytes name;
         bool multi, geo, ready; /* not ready: being built; reading it fails with RethinkDB's message */
+        bool unique;            /* no two rows have the same value in it */
+        Bytes error;            /* data not NULL: why it could not be built; it is never going to be ready */
+        /* The function, if it is such a path or (compound) an array of them; count 0: it is any other. */
+        const IndexPath *paths;
+        size_t path_count;
+        bool compound;
 } IndexInfo;
+/* Rows that have no place, or not every place, among an index's values and yet are no rows without a value; never of
+ * geo indexes. Every row is in the index, one of these, or a row for which the function raised a missing field's error.
+ */
+typedef enum IndexRest {
+        INDEX_REST_VALUES, /* under a value that cannot be a key; multi: under one that is neither array nor null */
+        INDEX_REST_FAILED, /* the function raised another error */
+} IndexRest;
 /* What INDEX_CREATE and the configuration ask for. */
 typedef struct IndexSpec {
         Bytes name;
         Bytes function; /* closure.h's saved form */
-        bool multi, geo;
+        bool multi, geo, unique;
 } IndexSpec;
 
 typedef enum BoundType { BOUND_OPEN, BOUND_CLOSED, BOUND_NONE } BoundType;
@@ -93,8 +123,21 @@ typedef struct WriteOptions {
         const char *user; /* who writes: for the hook's context, and for what a row of a system table changes; NULL:
                              "admin" */
         int64_t now_us;
-        const bool *generated; /* for each key: INSERT made it up; NULL: none. Asked for of system tables only. */
+        const bool *generated;       /* for each key: INSERT made it up; NULL: none. Asked for of system tables only. */
+        Transaction *transaction;    /* what is written is part of it; NULL: it is committed at once */
+        QueryConnection *connection; /* of the client who writes, for `transactions`; NULL: none */
 } WriteOptions;
+
+/* --- transactions --- */
+/* What the queries of one client connection share. Zeroed; lives until connection_end. */
+struct QueryConnection {
+        /* A Transaction that all its queries belong to (also when that has been aborted, until the client ends it);
+         * NULL: none. Whoever reads it only asks whether there is one. */
+        _Atomic(void *) bound;
+};
+typedef struct TransactionOptions {
+        bool serializable; /* it fails as well if what it has read was changed meanwhile */
+} TransactionOptions;
 
 /* --- permissions --- */
 typedef enum Permission {
@@ -117,6 +160,9 @@ struct TableSource {
 
         /* --- reading: a view is closed by whoever opened it; rows live until it is closed or `hold` is reset --- */
         Status (*view_open)(TableRef *table, TableView **ret_view);
+        /* The same with the rows that `user` may see, of a system table that shows not all to everybody; NULL: there is
+         * none such. */
+        Status (*view_open_for)(TableRef *table, const char *user, TableView **ret_view);
         void (*view_close)(TableView *view);
         /* Equal numbers of one table: equal contents. */
         uint64_t (*view_version)(TableView *view);
@@ -129,6 +175,21 @@ struct TableSource {
         Status (*scan_next)(TableScan *scan, Arena *hold, Value *ret_row); /* V_NONE at the end */
         Status (*scan_skip)(TableScan *scan, uint64_t n, uint64_t *ret_skipped);
         void (*scan_close)(TableScan *scan); /* before its view is closed */
+        /* Blocks, of ascending scans by the primary key; NULL, or *ret_supported false: only rows. A scan is read by
+         * blocks or by rows, not both. The block, its rows and memos stay until the next block_next or scan_close.
+         * Different scans of one view may be used by different threads at once. */
+        Status (*block_next)(TableScan *scan, TableBlock *ret_block, bool *ret_supported);
+        /* Row i < total, also outside the bounds: where it lies, or (large ones) read into `hold`. */
+        Status (*block_row)(TableScan *scan, uint32_t i, Arena *hold, Value *ret_row);
+        const BlockMemo *(*block_memo)(TableScan *scan, uint64_t key); /* NULL: nobody made it */
+        /* Hands it over, whatever happens. Gives back the one that is kept and can be used until the next block: this,
+         * another thread's of the same key, or NULL (there is no room; it was freed). */
+        const BlockMemo *(*block_remember)(TableScan *scan, BlockMemo *memo);
+        /* Bounds that cut the rows within `bounds` (NULL: all) into `parts` of about equal size: ret_parts[0 ..
+         * *ret_count - 1], ascending; encoded in a form that only scan_open_part knows, in `hold`. */
+        Status (*split)(TableView *view, const KeyBounds *bounds, size_t parts, Arena *hold, Bytes *ret_parts,
+                        size_t *ret_count);
+        Status (*scan_open_part)(TableView *view, Bytes part, TableScan **ret_scan);
 
         /* --- writing --- */
         /* Changes rows by key: for each i < count, change(change_ctx, i, old row of keys[i]) decides. Each row is
@@ -140,6 +201,26 @@ struct TableSource {
                         const WriteOptions *options, Arena *arena, RowOutcome *outcomes, uint64_t *ret_position);
         /* Position that makes everything written to the table so far durable (sync). */
         Status (*sync)(TableRef *table, uint64_t *ret_position);
+
+        /* --- transactions; NULL: there are none ---
+         * A transaction sees all tables as they were when it began, and its own changes; nobody else sees them before
+         * its commit. One query at a time. What has changed so that it cannot go on is ERR_CONFLICT: everything is
+         * rolled back, and it may be run again. */
+        /* For one query: ended by transaction_leave. */
+        Status (*transaction_begin)(void *ctx, const TransactionOptions *options, Transaction **ret_transaction);
+        /* For a query that belongs to one made through table `rethinkdb.transactions`: that of the id, or (data NULL)
+         * the connection's. *ret_busy: another query has it; again later. */
+        Status (*transaction_enter)(void *ctx, Bytes id, const char *user, QueryConnection *connection,
+                                    Transaction **ret_transaction, bool *ret_busy);
+        /* The query ends. One of transaction_begin is rolled back if it is not committed. Views may be closed later. */
+        void (*transaction_leave)(Transaction *transaction);
+        /* As view_open, or of a system table, which is never part of it, as view_open_for. */
+        Status (*transaction_view)(Transaction *transaction, TableRef *table, const char *user, TableView **ret_view);
+        /* One of transaction_begin: makes its changes, in one step. From then on it can be read only. *ret_position:
+         * raised as by write. */
+        Status (*transaction_commit)(Transaction *transaction, uint64_t *ret_position);
+        /* The client is gone: its transaction is rolled back. */
+        void (*connection_end)(void *ctx, QueryConnection *connection);
 
         /* --- metadata: results are the objects that RethinkDB answers with --- */
         Status (*db_create)(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint64_t *ret_position);
@@ -173,6 +254,12 @@ struct TableSource {
         /* The index value that the row of the last scan_next stands under; in `hold`. */
         Status (*scan_index_value)(TableScan *scan, Arena *hold, Value *ret_value);
         Status (*index_count)(TableView *view, Bytes index, const KeyBounds *bounds, uint64_t *ret_count);
+        /* Rows of the rest, INDEX_REST_VALUES those with values within the bounds (NULL: all) and perhaps a few around
+         * them. NULL: nobody knows them (the planner then uses no index). */
+        Status (*index_rest_open)(TableView *view, Bytes index, IndexRest which, const KeyBounds *bounds,
+                                  TableScan **ret_scan);
+        Status (*index_rest_count)(TableView *view, Bytes index, IndexRest which, const KeyBounds *bounds,
+                                   uint64_t *ret_count);
         /* Candidates of a geo index: rows of which a cell lies in one of the ranges (geo_search), in no order; the
          * caller looks closer. Each comes once, `multi`: once for each of its shapes that may be meant
          * (scan_index_value says which). */
@@ -215,11 +302,14 @@ typedef struct HostJob {  /* valid during the call */
         double duration_sec;
         const char *user, *client_address;
         int client_port;
-        Bytes query; /* as text */
+        Bytes query;            /* as text */
+        uint64_t spilled_bytes; /* written to temporary files so far */
 } HostJob;
 typedef struct HostStats {
         uint64_t queries_total;
         uint64_t client_connections, clients_active;
+        uint64_t temporary_files, temporary_bytes; /* of queries, now */
+        uint64_t temporary_bytes_total;            /* since the start */
 } HostStats;
 typedef struct HostStatus {
         const char *version, *hostname, *bind;
@@ -260,6 +350,11 @@ typedef struct HostOps {
          * keeps one. */
         void (*audit)(void *ctx, const char *line);
         void (*sleep_ms)(void *ctx, unsigned ms); /* at most 50 ms; NULL: who waits looks again at once */
+        /* Calls task(arg, i) once for each i < count, on the calling thread and on threads that are idle now, and
+         * returns when all calls have returned. A task neither jumps out nor waits for another one. NULL: the caller
+         * loops. `parallel_max`: how many may run at once (processors). */
+        void (*parallel)(void *ctx, size_t count, void (*task)(void *arg, size_t i), void *arg);
+        unsigned parallel_max;
 } HostOps;
 
 #endif

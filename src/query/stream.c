@@ -1,5 +1,5 @@
 /* stream.c - streams: pulling, skipping and collecting them; the sources (arrays, tables) and row-by-row transforms. */
-#include "query/env_int.h"
+#include "query/exec_filter.h"
 #include "query/profile.h"
 
 void vec_add(ValueVec *vec, Arena *arena, Value v)
@@ -35,7 +35,9 @@ Status stream_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *
         env->current = stream->term;
         env->depth++;
         TraceTask *task = trace_begin(env, reads_table(stream) ? TRACE_READ : TRACE_BATCHES, stream->term);
+        size_t before = batch->count;
         Status st = stream->ops->next(stream, env, out, want, batch, &stream->done);
+        trace_rows(task, batch->count - before);
         trace_end(env, task);
         env->depth--;
         env->arena = outer_arena;
@@ -250,6 +252,12 @@ Stream *stream_of_table(Env *env, const Term *term, TableVal *table)
         return &self->stream;
 }
 
+TableVal *stream_whole_scan(Stream *stream)
+{
+        TableStream *self = (TableStream *)stream;
+        return stream->ops == &table_ops && !self->scan && self->passed == 0 && !stream->done ? self->table : NULL;
+}
+
 /* --- transforms --- */
 
 typedef struct TransformStream {
@@ -257,7 +265,10 @@ typedef struct TransformStream {
         Stream *source;
         RowFn fn;
         void *ctx;
+        bool begun;
+        ExecFilter *filter; /* does it all; NULL: row by row */
 } TransformStream;
+static Stream *bottom_of(Stream *stream);
 
 static Status transform_batch(TransformStream *self, Env *env, const ValueVec *rows, ValueVec *kept)
 {
@@ -270,6 +281,18 @@ static Status transform_next(Stream *stream, Env *env, Arena *out, size_t want, 
 {
         TransformStream *self = (TransformStream *)stream;
         size_t before = batch->count;
+        if (!self->begun)
+                self->filter = exec_filter_open(env, stream);
+        self->begun = true;
+        if (self->filter) {
+                bool gives_up;
+                uint64_t passed;
+                TRY(exec_filter_next(self->filter, env, out, want, batch, ret_end, &gives_up, &passed));
+                if (!gives_up)
+                        return ST_OK;
+                self->filter = NULL;
+                TRY(stream_skip(bottom_of(stream), env, passed, &passed));
+        }
         for (bool end = false; !end;) {
                 ArenaMark mark = arena_mark(out);
                 ValueVec rows = {0}, kept = {0};
@@ -303,6 +326,39 @@ static Status transform_next(Stream *stream, Env *env, Arena *out, size_t want, 
 
 static const StreamOps transform_ops = {.next = transform_next};
 
+static Stream *bottom_of(Stream *stream)
+{
+        while (stream->ops == &transform_ops)
+                stream = ((TransformStream *)stream)->source;
+        return stream;
+}
+
+bool stream_is_scan(const Stream *stream, const TableVal **ret_table)
+{
+        const TableStream *self = (const TableStream *)stream;
+        if (stream->ops != &table_ops || stream->done || self->scan || self->passed)
+                return false;
+        *ret_table = self->table;
+        return true;
+}
+
+bool stream_is_step(const Stream *stream, const Stream **ret_source, RowStep *ret_step)
+{
+        const TransformStream *self = (const TransformStream *)stream;
+        if (stream->ops != &transform_ops || stream->done || self->begun)
+                return false;
+        *ret_source = self->source;
+        return row_step_of_sequence(self->fn, self->ctx, ret_step) || row_step_of_object(self->fn, self->ctx, ret_step);
+}
+
+bool stream_has_scan(const Stream *stream)
+{
+        const TableVal *table;
+        while (stream->ops == &transform_ops)
+                stream = ((const TransformStream *)stream)->source;
+        return stream_is_scan(stream, &table);
+}
+
 Stream *stream_transform(Env *env, const Term *term, Stream *source, RowFn fn, void *ctx, bool keeps_rows)
 {
         TransformStream *self = arena_new(env->arena, TransformStream);
@@ -316,4 +372,13 @@ Stream *stream_transform(Env *env, const Term *term, Stream *source, RowFn fn, v
         self->fn = fn;
         self->ctx = ctx;
         return &self->stream;
+}
+
+void *stream_transform_of(Stream *stream, RowFn fn, Stream ***ret_source)
+{
+        TransformStream *self = (TransformStream *)stream;
+        if (stream->ops != &transform_ops || self->fn != fn)
+                return NULL;
+        *ret_source = &self->source;
+        return self->ctx;
 }

@@ -158,8 +158,13 @@ static Status check_conflict_function(const Write *w)
 
 static void write_start(Write *w, Env *env, const Term *term)
 {
-        *w = (Write){
-                .env = env, .term = term, .keep = env->arena, .options = {.user = env->user, .now_us = env->now_us}};
+        *w = (Write){.env = env,
+                     .term = term,
+                     .keep = env->arena,
+                     .options = {.user = env->user,
+                                 .now_us = env->now_us,
+                                 .transaction = env->transaction,
+                                 .connection = env->connection}};
         array_init(&w->changes, w->keep, 0);
         array_init(&w->generated, w->keep, 0);
 }
@@ -382,6 +387,15 @@ static void free_outcomes(void *what)
                 outcomes->items[i].error = status_free(outcomes->items[i].error);
 }
 
+/* A query that is a transaction is all or nothing: what elsewhere is an error of one row ends it. */
+static Status first_failure(RowOutcome *outcomes, size_t count)
+{
+        for (size_t i = 0; i < count; i++)
+                if (outcomes[i].error)
+                        return take(outcomes[i].error);
+        return ST_OK;
+}
+
 /* Writes one batch; `arena` is the batch's. */
 static Status write_batch(Write *w, const Value *keys, size_t count, Arena *arena)
 {
@@ -405,9 +419,11 @@ static Status write_batch(Write *w, const Value *keys, size_t count, Arena *aren
         env_wrote(env, w->table->ref);
         if (unlikely(!st && w->one_row && outcomes[0].bad_key))
                 st = take(outcomes[0].error);
+        if (likely(!st) && w->docs)
+                name_odd_documents(w, outcomes, count, arena);
+        if (unlikely(env->transaction_use == TRANSACTION_OWN && !st))
+                st = first_failure(outcomes, count);
         if (likely(!st)) {
-                if (w->docs)
-                        name_odd_documents(w, outcomes, count, arena);
                 note_outcomes(w, outcomes, count);
         }
         env_undefer(env, told);

@@ -536,6 +536,7 @@ static const char *const global_optargs[] = {
         "durability",
         "emergency_repair",
         "emit",
+        "explain",
         "fill",
         "final_emit",
         "first_batch_scaledown_factor",
@@ -570,6 +571,7 @@ static const char *const global_optargs[] = {
         "page",
         "page_limit",
         "params",
+        "plan",
         "primary_key",
         "primary_replica_tag",
         "profile",
@@ -585,6 +587,7 @@ static const char *const global_optargs[] = {
         "squash",
         "time_format",
         "timeout",
+        "transaction",
         "unit",
         "use_outdated", /* known only so that it can be refused by name */
         "verify",
@@ -626,6 +629,53 @@ static Status parse_text(Bytes text, Arena *arena, Value *ret_value)
         }
 }
 
+static bool is_text(Value v)
+{
+        return value_is(v, V_ARRAY) && v.size == 2 && value_is(v.items[0], V_NUMBER) &&
+               v.items[0].number == WIRE_TEXT_TERM && value_is(v.items[1], V_ARRAY) && v.items[1].size == 1 &&
+               value_is(v.items[1].items[0], V_STRING);
+}
+
+/* Options written in the text, .run(conn, {...}), come before those sent with it. */
+static Value merge_options(Arena *arena, Value sent, Value written)
+{
+        ObjectBuilder builder;
+        object_init(&builder, arena, value_count(sent) + value_count(written));
+        for (size_t i = 0; i < value_count(sent); i++)
+                object_add(&builder, sent.fields[i].key, sent.fields[i].value);
+        for (size_t i = 0; i < value_count(written); i++)
+                object_add(&builder, written.fields[i].key, written.fields[i].value);
+        return object_take(&builder);
+}
+
+static Status parse_start(Wire *wire, Value v, WireQuery *query)
+{
+        const Place place = {.frame = -1, .writes_legal = true};
+        Value root = v.items[1], opts = v.size == 3 ? v.items[2] : value_object_sorted(NULL, 0);
+        TextQuery *text = NULL;
+        Status st = ST_OK;
+        if (is_text(root)) {
+                text = arena_new(wire->arena, TextQuery);
+                st = text_parse(value_bytes(root.items[1].items[0]), wire->arena, text);
+                root = text->wire;
+                if (value_is(text->options, V_OBJECT))
+                        opts = merge_options(wire->arena, opts, text->options);
+        }
+        if (st) {
+                status_ignore(build_globals(wire, opts, query)); /* for noreply */
+                query->text = text;
+                wire->error_at = NULL;
+                return st;
+        }
+        st = build_globals(wire, opts, query);
+        if (!st) {
+                wire->error_at = NULL;
+                query->text = text;
+                st = build_term(wire, root, place, &query->root);
+        }
+        return status_code(st) == ERR_COMPILE ? first_mistake(wire, root, place, st) : st;
+}
+
 Status wire_parse(Bytes text, Arena *arena, WireQuery *ret_query, const Term **ret_error_at)
 {
         Wire wire = {.arena = arena};
@@ -648,17 +698,10 @@ Status wire_parse(Bytes text, Arena *arena, WireQuery *ret_query, const Term **r
         if (query.type == QUERY_START) {
                 if (v.size < 2)
                         return status_new(ERR_COMPILE, "Expected a term in a START query but found none.");
-                const Place root = {.frame = -1, .writes_legal = true};
-                Status st = v.size == 3 ? build_globals(&wire, v.items[2], &query) : ST_OK;
-                if (!st) {
-                        wire.error_at = NULL;
-                        st = build_term(&wire, v.items[1], root, &query.root);
-                }
+                Status st = parse_start(&wire, v, &query);
                 if (st) {
-                        if (status_code(st) == ERR_COMPILE)
-                                st = first_mistake(&wire, v.items[1], root, st);
                         *ret_error_at = wire.error_at;
-                        *ret_query = (WireQuery){.type = query.type, .noreply = query.noreply};
+                        *ret_query = (WireQuery){.type = query.type, .noreply = query.noreply, .text = query.text};
                         return st;
                 }
         }
