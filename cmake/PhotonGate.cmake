@@ -22,7 +22,7 @@ photon_gate(conformance COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/
 # One ctest entry per fuzz target: a minute for those that read what strangers send and for the log, 20 seconds for the
 # others. FUZZ_SECONDS in the environment lengthens them, FUZZ_SEED varies them: the gate itself takes the same walk
 # each time, new ground is for runs by hand.
-set(fuzz_a_minute frame json query wal wire worker)
+set(fuzz_a_minute frame json query text wal wire worker)
 file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*_fuzz.c)
 foreach(source ${fuzzers})
   get_filename_component(fuzzer ${source} NAME_WE)

@@ -40,6 +40,7 @@ void command_print_overview(void);
 int command_main(int argc, char **argv);
 
 extern const Command serve_command, import_command, export_command, version_command, help_command;
+extern const Command query_command, shell_command;
 extern const Command check_command, dump_page_command, dump_log_command;
 extern const Command backup_command, restore_command, stats_command;
 extern const Command db_create_command, db_drop_command, db_list_command, db_info_command;

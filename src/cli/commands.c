@@ -5,10 +5,17 @@
 #include "cli/command.h"
 
 const Command *const commands[] = {
-        &serve_command,      &import_command,     &export_command,    &backup_command,       &restore_command,
-        &stats_command,      &check_command,      &dump_page_command, &dump_log_command,     &db_create_command,
-        &db_drop_command,    &db_list_command,    &db_info_command,   &table_create_command, &table_drop_command,
-        &table_list_command, &table_info_command, &version_command,   &help_command,         NULL,
+        &serve_command,      &shell_command,
+        &query_command,      &import_command,
+        &export_command,     &backup_command,
+        &restore_command,    &stats_command,
+        &check_command,      &dump_page_command,
+        &dump_log_command,   &db_create_command,
+        &db_drop_command,    &db_list_command,
+        &db_info_command,    &table_create_command,
+        &table_drop_command, &table_list_command,
+        &table_info_command, &version_command,
+        &help_command,       NULL,
 };
 
 enum { COMMANDS = ELEMENTS(commands) - 1 };

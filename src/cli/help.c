@@ -18,8 +18,12 @@ static void print_lines(const char *text, const char *indent)
 static void print_option(const Option *option)
 {
         char left[64];
-        int length = snprintf(left, sizeof left, "--%s%s%s", option->name, option->value_name ? " " : "",
-                              option->value_name ? option->value_name : "");
+        char letter[8] = "";
+        if (option->letter)
+                snprintf(letter, sizeof letter, "-%c, ", option->letter);
+        const char *before = !option->value_name ? "" : option->bare ? "[=" : " ";
+        int length = snprintf(left, sizeof left, "%s--%s%s%s%s", letter, option->name, before,
+                              option->value_name ? option->value_name : "", option->bare ? "]" : "");
         printf("  %-*s%s%s", LEFT_WIDTH, left, length >= LEFT_WIDTH ? " " : "", option->help);
         if (option->choices)
                 printf(": %s", option->choices);

@@ -186,6 +186,16 @@ static const Option *find_option(const Option *options, const char *name, size_t
         return NULL;
 }
 
+/* "-f": few options have a letter. */
+static const Option *find_letter(const Option *options, const char *word)
+{
+        for (; options->name && word[0] == '-' && word[1] != '-' && !word[2]; options++) {
+                if (options->letter == word[1])
+                        return options;
+        }
+        return NULL;
+}
+
 static Status unknown_option(const Option *options, const char *where, const char *dashes, const char *name,
                              Arena *arena)
 {
@@ -237,15 +247,21 @@ static Status parse_arguments(const OptionsInput *input, Given *given, const cha
                         *ret_help = true;
                         return ST_OK;
                 }
-                if (word[1] != '-') /* the names are all long */
+                const Option *option = find_letter(input->options, word);
+                const char *text = NULL;
+                if (!option && word[1] != '-')
                         return unknown_option(input->options, "", "-", word + 1, given->arena);
-                const char *name = word + 2;
-                size_t length = strcspn(name, "=");
-                const Option *option = find_option(input->options, name, length);
-                if (!option)
-                        return unknown_option(input->options, "", "--", arena_dup(given->arena, name, length),
-                                              given->arena);
-                const char *text = name[length] == '=' ? name + length + 1 : NULL;
+                if (!option) {
+                        const char *name = word + 2;
+                        size_t length = strcspn(name, "=");
+                        option = find_option(input->options, name, length);
+                        if (!option)
+                                return unknown_option(input->options, "", "--", arena_dup(given->arena, name, length),
+                                                      given->arena);
+                        text = name[length] == '=' ? name + length + 1 : NULL;
+                }
+                if (!text)
+                        text = option->bare;
                 if (!text && option->kind == OPTION_FLAG)
                         text = "true";
                 else if (!text && i + 1 < input->argc)

@@ -35,6 +35,8 @@ typedef struct Option {
         const char *choices;    /* "error replace update" */
         int64_t least, most;
         const char *help;
+        const char *bare; /* what it means without a value: then only --name=value gives another; NULL: it needs one */
+        char letter;      /* -f, for the few that are typed all the time; 0: none */
 } Option;
 
 /* Reads the environment: getenv, or a test's own. */

@@ -15,6 +15,7 @@ typedef struct Values {
         uint64_t size;
         int kind;
         bool loud;
+        int plan;
         OptionList also;
 } Values;
 static const Option options[] = {
@@ -24,7 +25,8 @@ static const Option options[] = {
         {"kind", OPTION_CHOICE, offsetof(Values, kind), "KIND", "red", "red green blue", 0, 0, ""},
         {"loud", OPTION_FLAG, offsetof(Values, loud), NULL, NULL, NULL, 0, 0, ""},
         {"also", OPTION_LIST, offsetof(Values, also), "NAME", NULL, NULL, 0, 0, ""},
-        {"config", OPTION_TEXT, offsetof(Values, config), "FILE", NULL, NULL, 0, 0, ""},
+        {"config", OPTION_TEXT, offsetof(Values, config), "FILE", NULL, NULL, 0, 0, "", .letter = 'c'},
+        {"plan", OPTION_CHOICE, offsetof(Values, plan), "HOW", "no", "no yes full", 0, 0, "", .bare = "yes"},
         {NULL},
 };
 
@@ -144,6 +146,26 @@ static void test_lists(void **state)
         arena_done(&parsed.arena);
 }
 
+/* -c, and an option that needs no value but takes one behind `=`. */
+static void test_short_forms(void **state)
+{
+        Parsed parsed;
+        (void)state;
+        PARSE(&parsed, "-c", "/dev/null", "--plan", "word");
+        assert_null(parsed.st);
+        assert_string_equal(parsed.values.config, "/dev/null");
+        assert_int_equal(parsed.values.plan, 1);
+        assert_int_equal(parsed.word_count, 1);
+        arena_done(&parsed.arena);
+        PARSE(&parsed, "--plan=full", "-");
+        assert_int_equal(parsed.values.plan, 2);
+        assert_string_equal(parsed.words[0], "-");
+        arena_done(&parsed.arena);
+        check_refused("-c", NULL, "--config needs a value", "--config FILE");
+        check_refused("-cx", NULL, "there is no option -cx", NULL);
+        check_refused("--plan=half", NULL, "--plan: there is no \"half\"", "one of: no yes full");
+}
+
 static void test_refusals(void **state)
 {
         (void)state;
@@ -226,8 +248,9 @@ static void test_nearest(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sources), cmocka_unit_test(test_lists), cmocka_unit_test(test_refusals),
-                cmocka_unit_test(test_files),   cmocka_unit_test(test_sizes), cmocka_unit_test(test_nearest),
+                cmocka_unit_test(test_sources),  cmocka_unit_test(test_lists), cmocka_unit_test(test_short_forms),
+                cmocka_unit_test(test_refusals), cmocka_unit_test(test_files), cmocka_unit_test(test_sizes),
+                cmocka_unit_test(test_nearest),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,7 @@ static StatusCode code_of_error(int type, int error)
         case 3100000: return ERR_NON_EXISTENCE;
         case 4100000: return ERR_OP_FAILED;
         case 4200000: return ERR_OP_INDETERMINATE;
+        case 4300000: return ERR_CONFLICT;
         case 5000000: return ERR_USER;
         case 6000000: return ERR_PERMISSION;
         default: return ERR_INTERNAL;

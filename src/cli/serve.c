@@ -11,11 +11,13 @@
 
 typedef struct ServeValues {
         const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size,
-                *memory_size, *query_memory, *query_timeout, *log_budget, *log_archive;
+                *memory_size, *query_memory, *sort_memory, *spill_max, *query_timeout, *log_budget, *log_archive,
+                *transaction_timeout, *transaction_memory;
+        int64_t max_transactions;
         int64_t driver_port, http_port, cluster_port, threads;
         int log_level, log_format, storage;
         const char *http_proxy;
-        bool dev_mode, quiet, no_js, no_http_requests, http_public_only;
+        bool dev_mode, quiet, no_planner, no_js, no_http_requests, http_public_only;
 } ServeValues;
 
 static const Option serve_options[] = {
@@ -35,8 +37,18 @@ static const Option serve_options[] = {
          "memory for tables with storage \"memory\"; auto: a quarter of the machine's"},
         {"query-memory", OPTION_TEXT, offsetof(ServeValues, query_memory), "SIZE", "1GiB", NULL, 0, 0,
          "memory that one query may use"},
+        {"sort-memory", OPTION_TEXT, offsetof(ServeValues, sort_memory), "SIZE", "auto", NULL, 0, 0,
+         "memory of one sort, group or distinct before it uses the disk; auto: a quarter of a query's"},
+        {"spill-max", OPTION_TEXT, offsetof(ServeValues, spill_max), "SIZE", "auto", NULL, 0, 0,
+         "disk that all queries together may use for that; auto: half of what is free"},
         {"query-timeout", OPTION_TEXT, offsetof(ServeValues, query_timeout), "SECONDS", "none", NULL, 0, 0,
          "end a query that runs longer, e.g. 30 or 0.5; none: queries may run for ever"},
+        {"transaction-timeout", OPTION_TEXT, offsetof(ServeValues, transaction_timeout), "SECONDS", "60", NULL, 0, 0,
+         "roll a transaction back that its client has not used for so long: docs/transactions.md"},
+        {"transaction-memory", OPTION_TEXT, offsetof(ServeValues, transaction_memory), "SIZE", "128MiB", NULL, 0, 0,
+         "memory for the changes of one transaction"},
+        {"max-transactions", OPTION_NUMBER, offsetof(ServeValues, max_transactions), "N", "1000", NULL, 1, 1000000,
+         "transactions that clients may hold at once"},
         {"storage", OPTION_CHOICE, offsetof(ServeValues, storage), "ENGINE", "btree", "btree slab memory", 0, 0,
          "where new tables that do not say keep their documents: docs/storage.md"},
         {"log-budget", OPTION_TEXT, offsetof(ServeValues, log_budget), "SIZE", "256MiB", NULL, 0, 0,
@@ -45,6 +57,8 @@ static const Option serve_options[] = {
          "keep log files that a checkpoint made superfluous here, to restore any moment from a backup"},
         {"threads", OPTION_NUMBER, offsetof(ServeValues, threads), "N", "0", NULL, 0, 1024,
          "event loops; 0: one for each core"},
+        {"no-planner", OPTION_FLAG, offsetof(ServeValues, no_planner), NULL, NULL, NULL, 0, 0,
+         "run queries as they are written: docs/plans.md"},
         {"no-js", OPTION_FLAG, offsetof(ServeValues, no_js), NULL, NULL, NULL, 0, 0, "without r.js: docs/outside.md"},
         {"no-http-requests", OPTION_FLAG, offsetof(ServeValues, no_http_requests), NULL, NULL, NULL, 0, 0,
          "without r.http"},
@@ -99,17 +113,18 @@ static void print_ready(const ServeValues *values, const Server *server, double 
         fflush(stdout);
 }
 
-/* "none", or seconds: 0.001 to a year. */
-static Status parse_timeout(const char *text, int64_t *ret_ms)
+/* Seconds: 0.001 to a year. `or_none`: or "none", which is 0. */
+static Status parse_timeout(const char *option, const char *text, bool or_none, int64_t *ret_ms)
 {
         char *end;
         double seconds = strtod(text, &end);
         *ret_ms = 0;
-        if (strcmp(text, "none") == 0)
+        if (or_none && strcmp(text, "none") == 0)
                 return ST_OK;
         if (end == text || *end || !(seconds >= 0.001 && seconds <= 31536000))
-                return status_hint(status_new(ERR_INVALID, "--query-timeout: \"%s\" is no number of seconds", text),
-                                   "Give seconds, as 30 or 0.5, or \"none\".");
+                return status_hint(status_new(ERR_INVALID, "%s: \"%s\" is no number of seconds", option, text),
+                                   or_none ? "Give seconds, as 30 or 0.5, or \"none\"."
+                                           : "Give seconds, as 30 or 0.5.");
         *ret_ms = (int64_t)(seconds * 1000);
         return ST_OK;
 }
@@ -119,14 +134,22 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
         static const char *const engines[] = {"btree", "slab", "memory"};
         const ServeValues *values = invocation->values;
         uint64_t cache_bytes = 0, memory_bytes = 0, query_memory_bytes, log_budget_bytes;
-        int64_t query_timeout_ms;
+        uint64_t sort_memory_bytes = 0, spill_max_bytes = 0;
+        uint64_t transaction_memory_bytes;
+        int64_t query_timeout_ms, transaction_timeout_ms;
         *ret_exit = EXIT_USAGE;
         if (strcmp(values->cache_size, "auto") != 0)
                 TRY(options_size("--cache-size", values->cache_size, &cache_bytes));
         if (strcmp(values->memory_size, "auto") != 0)
                 TRY(options_size("--memory-size", values->memory_size, &memory_bytes));
         TRY(options_size("--query-memory", values->query_memory, &query_memory_bytes));
-        TRY(parse_timeout(values->query_timeout, &query_timeout_ms));
+        if (strcmp(values->sort_memory, "auto") != 0)
+                TRY(options_size("--sort-memory", values->sort_memory, &sort_memory_bytes));
+        if (strcmp(values->spill_max, "auto") != 0)
+                TRY(options_size("--spill-max", values->spill_max, &spill_max_bytes));
+        TRY(parse_timeout("--query-timeout", values->query_timeout, true, &query_timeout_ms));
+        TRY(parse_timeout("--transaction-timeout", values->transaction_timeout, false, &transaction_timeout_ms));
+        TRY(options_size("--transaction-memory", values->transaction_memory, &transaction_memory_bytes));
         TRY(options_size("--log-budget", values->log_budget, &log_budget_bytes));
         if (!*values->data_dir)
                 return status_new(ERR_INVALID, "--data-dir: the name is empty");
@@ -141,9 +164,15 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
                                  .cache_bytes = cache_bytes,
                                  .memory_bytes = memory_bytes,
                                  .query_memory_bytes = query_memory_bytes,
+                                 .sort_memory_bytes = sort_memory_bytes,
+                                 .spill_max_bytes = spill_max_bytes,
                                  .query_timeout_ms = query_timeout_ms,
+                                 .transaction_timeout_ms = transaction_timeout_ms,
+                                 .transaction_memory_bytes = transaction_memory_bytes,
+                                 .max_transactions = (size_t)values->max_transactions,
                                  .log_budget_bytes = log_budget_bytes,
                                  .log_archive = values->log_archive,
+                                 .no_planner = values->no_planner,
                                  .dev_mode = values->dev_mode,
                                  .no_js = values->no_js,
                                  .no_http_requests = values->no_http_requests,

@@ -144,6 +144,17 @@ static void print_general(Value now, Value before, double seconds, Arena *arena)
                            as_time(figure(now, "writes", "throttled_ms") * 1000, arena)));
 }
 
+/* Rows whose time came (a table's `ttl`). */
+static void print_expiry(Value now, Value before, double seconds, Arena *arena)
+{
+        double rows = figure(now, "expiry", "rows");
+        if (rows > 0)
+                print_line("expired",
+                           arena_printf(arena, "%s rows/s, %s since the start, in %s commits",
+                                        as_count((rows - figure(before, "expiry", "rows")) / seconds, arena),
+                                        as_count(rows, arena), as_count(figure(now, "expiry", "commits"), arena)));
+}
+
 static void print_durability(Value now, Arena *arena)
 {
         print_line("log",
@@ -244,6 +255,7 @@ static Status print_tables(Value now, Arena *arena)
 static Status print_all(Value now, Value before, double seconds, Arena *arena)
 {
         print_general(now, before, seconds, arena);
+        print_expiry(now, before, seconds, arena);
         print_durability(now, arena);
         TRY(print_space(now, arena));
         return print_tables(now, arena);

@@ -123,9 +123,10 @@ static void print_line(const char *title, Value v, Arena *arena)
 
 static Status run_info(const Invocation *invocation, int *ret_exit)
 {
-        static const char *const fields[] = {"db", "name", "id", "primary_key", "durability", "write_acks", "indexes"};
-        static const char *const titles[] = {"database",   "table",      "id",     "primary key",
-                                             "durability", "write acks", "indexes"};
+        static const char *const fields[] = {"db",         "name",       "id",      "primary_key",
+                                             "durability", "write_acks", "indexes", "ttl"};
+        static const char *const titles[] = {"database",   "table",      "id",      "primary key",
+                                             "durability", "write acks", "indexes", "rows expire"};
         const TableValues *values = invocation->values;
         _cleanup_(remote_closep) Remote *remote = NULL;
         TableName name;

@@ -436,24 +436,58 @@ Status client_send(Client *client, Bytes query, uint64_t *ret_token)
         return client_send_token(client, *ret_token, query);
 }
 
+/* A frame that is there whole. */
+static Status take_frame(Client *client, bool *ret_received, uint64_t *ret_token, Bytes *ret_body)
+{
+        size_t size = client->input.size - client->consumed;
+        const uint8_t *from = client->input.data + client->consumed;
+        *ret_received = false;
+        if (size < FRAME_HEADER_BYTES)
+                return ST_OK;
+        size_t body_size = load_u32(from + 8);
+        if (body_size > INPUT_MAX_BYTES / 2)
+                return status_new(ERR_LIMIT, "%s sent a response of %zu bytes", client->peer, body_size);
+        if (size < FRAME_HEADER_BYTES + body_size)
+                return ST_OK;
+        *ret_token = load_u64(from);
+        *ret_body = BYTES(from + FRAME_HEADER_BYTES, body_size);
+        client->consumed += FRAME_HEADER_BYTES + body_size;
+        *ret_received = true;
+        return ST_OK;
+}
+
 Status client_receive(Client *client, uint64_t *ret_token, Bytes *ret_body)
 {
         for (;;) {
-                size_t size = client->input.size - client->consumed;
-                const uint8_t *from = client->input.data + client->consumed;
-                if (size >= FRAME_HEADER_BYTES) {
-                        size_t body_size = load_u32(from + 8);
-                        if (body_size > INPUT_MAX_BYTES / 2)
-                                return status_new(ERR_LIMIT, "%s sent a response of %zu bytes", client->peer,
-                                                  body_size);
-                        if (size >= FRAME_HEADER_BYTES + body_size) {
-                                *ret_token = load_u64(from);
-                                *ret_body = BYTES(from + FRAME_HEADER_BYTES, body_size);
-                                client->consumed += FRAME_HEADER_BYTES + body_size;
-                                return ST_OK;
-                        }
-                }
+                bool received;
+                TRY(take_frame(client, &received, ret_token, ret_body));
+                if (received)
+                        return ST_OK;
                 TRY(read_more(client, 0));
+        }
+}
+
+Status client_receive_or(Client *client, int wake_fd, int timeout_ms, bool *ret_received, uint64_t *ret_token,
+                         Bytes *ret_body)
+{
+        int64_t deadline_ns = os_mono_ns(client->os) + (int64_t)timeout_ms * 1000000;
+        for (;;) {
+                TRY(take_frame(client, ret_received, ret_token, ret_body));
+                if (*ret_received)
+                        return ST_OK;
+                struct pollfd waited[] = {{.fd = client->fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+                int64_t left_ms = (deadline_ns - os_mono_ns(client->os)) / 1000000;
+                int n = poll(waited, ELEMENTS(waited), timeout_ms < 0 ? -1 : (int)MAX(left_ms, 0));
+                if (n < 0 && errno != EINTR)
+                        return status_errno(errno, "waiting for %s", client->peer);
+                if (n > 0 && waited[1].revents)
+                        return ST_OK;
+                if (n > 0) {
+                        bool blocked;
+                        TRY(read_some(client, &blocked));
+                } else if (timeout_ms >= 0 && left_ms <= 0) {
+                        return ST_OK;
+                }
         }
 }
 

@@ -22,6 +22,10 @@ MUST_USE Status client_send(Client *client, Bytes query, uint64_t *ret_token);
 MUST_USE Status client_send_token(Client *client, uint64_t token, Bytes query);
 /* The next response of any query; `ret_body` lives until the next receive. */
 MUST_USE Status client_receive(Client *client, uint64_t *ret_token, Bytes *ret_body);
+/* The same, but comes back with *ret_received false when `wake_fd` (-1: none) is readable, or after `timeout_ms` (-1:
+ * no end). What has been received whole is handed out first. */
+MUST_USE Status client_receive_or(Client *client, int wake_fd, int timeout_ms, bool *ret_received, uint64_t *ret_token,
+                                  Bytes *ret_body);
 /* The raw socket, for those who poll. */
 int client_fd(Client *client);
 

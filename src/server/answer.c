@@ -14,6 +14,7 @@ ErrorClass error_class(StatusCode code)
                 NON_EXISTENCE = 3100000,
                 OP_FAILED = 4100000,
                 OP_INDETERMINATE = 4200000,
+                CONFLICT = 4300000, /* ours: docs/transactions.md */
                 USER = 5000000,
                 PERMISSION = 6000000
         };
@@ -45,6 +46,7 @@ ErrorClass error_class(StatusCode code)
                 {ERR_OP_INDETERMINATE, {T_RUNTIME_ERROR, OP_INDETERMINATE}},
                 {ERR_USER, {T_RUNTIME_ERROR, USER}},
                 {ERR_PERMISSION, {T_RUNTIME_ERROR, PERMISSION}},
+                {ERR_CONFLICT, {T_RUNTIME_ERROR, CONFLICT}},
                 {ERR_CANCELLED, {T_RUNTIME_ERROR, OP_INDETERMINATE}},
         };
         for (size_t i = 0; i < ELEMENTS(table); i++)
@@ -68,6 +70,18 @@ static void end(Buf *out, size_t start)
                   (uint32_t)(out->size - start - FRAME_HEAD_BYTES)); /* an output buffer is below 4 GiB */
 }
 
+/* ,"at":{...} of a text query */
+static Status append_place(const Query *query, Buf *out)
+{
+        size_t before = out->size;
+        bool has = false;
+        TRY(buf_append_str(out, ",\"at\":"));
+        TRY(query_error_place(query, out, &has));
+        if (!has)
+                out->size = before;
+        return ST_OK;
+}
+
 static Status append_error(Buf *out, uint64_t token, Status error, const Query *query)
 {
         char head[64], text[2048];
@@ -85,6 +99,8 @@ static Status append_error(Buf *out, uint64_t token, Status error, const Query *
                 TRY(query_backtrace(query, out));
         else
                 TRY(buf_append_str(out, "[]"));
+        if (query)
+                TRY(append_place(query, out));
         TRY(buf_append_byte(out, '}'));
         end(out, start);
         return ST_OK;

@@ -2,8 +2,8 @@
  *
  *      | token u64 | size u32 | {"t":T,"e":E,"r":[...],"b":[...],"p":[...],"n":[...]} |      little-endian
  *
- * Keys come in this order and only where RethinkDB sends them: e with t=18, b with errors, n with streams.
- * Threads: any. */
+ * Keys come in this order and only where RethinkDB sends them: e with t=18, b with errors, n with streams. Errors of
+ * text ReQL have one more, behind b: "at":{"line":1,"column":5,"end_line":1,"end_column":9}. Threads: any. */
 #ifndef SERVER_ANSWER_H
 #define SERVER_ANSWER_H
 

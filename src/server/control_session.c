@@ -114,6 +114,7 @@ static Status append_general(const ControlWorld *world, const StoreStats *stats,
 {
         const EngineStats *engines = &stats->engines;
         char time[MOMENT_TIME_BYTES];
+        uint64_t expired_rows, expiry_commits;
         TRY(buf_printf(reply,
                        "{\"done\":{\"version\":\"%s\",\"time\":\"%s\",\"uptime_ms\":%" PRId64 ",\"server_name\":",
                        PHOTONDB_VERSION, moment_time_text(os_wall_us(world->os), time),
@@ -127,9 +128,12 @@ static Status append_general(const ControlWorld *world, const StoreStats *stats,
                        engines->hit_count, engines->read_count, engines->evicted_count));
         TRY(buf_printf(reply, ",\"memory\":{\"used_bytes\":%" PRIu64 ",\"snapshots\":%" PRIu64 "}",
                        engines->memory_bytes, engines->snapshot_count));
-        return buf_printf(
-                reply, ",\"writes\":{\"commits\":%" PRIu64 ",\"throttled\":%" PRIu64 ",\"throttled_ms\":%" PRIu64 "}",
-                stats->commit_count, stats->throttled_count, stats->throttled_ns / 1000000);
+        TRY(buf_printf(reply,
+                       ",\"writes\":{\"commits\":%" PRIu64 ",\"throttled\":%" PRIu64 ",\"throttled_ms\":%" PRIu64 "}",
+                       stats->commit_count, stats->throttled_count, stats->throttled_ns / 1000000));
+        table_source_expired(world->catalog, &expired_rows, &expiry_commits);
+        return buf_printf(reply, ",\"expiry\":{\"rows\":%" PRIu64 ",\"commits\":%" PRIu64 "}", expired_rows,
+                          expiry_commits);
 }
 
 static Status append_durability(const ControlWorld *world, const StoreStats *stats, Buf *reply)

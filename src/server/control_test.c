@@ -145,7 +145,7 @@ static void test_figures(void **state)
         OK(json_parse_copy(BYTES_STR(line), JSON_PLAIN, &arena, &reply));
         Value done = value_get_str(reply, "done");
         assert_true(value_is_object(done));
-        static const char *const groups[] = {"cache", "memory", "writes", "log", "checkpoint", "files"};
+        static const char *const groups[] = {"cache", "memory", "writes", "expiry", "log", "checkpoint", "files"};
         for (size_t i = 0; i < ELEMENTS(groups); i++)
                 assert_true(value_is_object(value_get_str(done, groups[i])));
         assert_true(value_bytes_are(value_get_str(done, "server_name"), "the \"one\""));

@@ -3,6 +3,7 @@
  *   acquire -> START quick: run here ------------------------------> deliver -> release
  *              START long --> RUNNING --job_done--> [PARKED] ------> deliver -> IDLE (more to come) or release
  *              CONTINUE: IDLE -> RUNNING        STOP: IDLE -> release; RUNNING: cancelled, released when it comes back
+ *              after a batch that a CONTINUE asked for: read ahead, RUNNING --job_done--> READY --CONTINUE--> deliver
  *
  * server I1: an answer is in the output only if everything the query wrote hard is durable (job_settle).
  * server I2: a job that is with another thread is touched here only by query_cancel and the fields above "whoever runs
@@ -42,12 +43,14 @@ Status job_acquire(Session *session, JobKind kind, uint64_t token, Job **ret_job
                         return st;
                 }
         }
+        if (kind == JOB_QUERY)
+                query_set_connection(job->query, &session->connection);
         job->kind = kind;
         job->state = JOB_IDLE;
         job->session = session;
         job->token = token;
         job->noreply = job->registered = job->ordered = job->stopped = job->shutdown = false;
-        job->deferred = job->broken = false;
+        job->deferred = job->broken = job->continued = job->ahead = false;
         job->continues = job->stops = 0;
         job->error = ERR_NONE;
         job->position = 0;
@@ -62,10 +65,18 @@ Status job_acquire(Session *session, JobKind kind, uint64_t token, Job **ret_job
 
 static void order_remove(Job *job);
 
+/* Its batch has been asked for, or is not wanted. */
+static void ahead_over(Job *job)
+{
+        job->group->ahead_count -= job->ahead;
+        job->ahead = false;
+}
+
 void job_release(Job *job)
 {
         Session *session = job->session;
         SessionGroup *group = job->group;
+        ahead_over(job);
         if (job->state == JOB_PARKED)
                 job_park_remove(job);
         if (job->ordered)
@@ -187,7 +198,8 @@ void job_run(Job *job)
                 job->password_right = right;
                 return;
         }
-        job->deferred = atomic_load_explicit(&job->session->blocked, memory_order_relaxed) && !job->noreply;
+        job->deferred =
+                atomic_load_explicit(&job->session->blocked, memory_order_relaxed) && !job->noreply && !job->eager;
         if (!job->deferred)
                 run_batch(job, &job->out);
 }
@@ -195,6 +207,7 @@ void job_run(Job *job)
 void job_submit(Job *job)
 {
         job->state = JOB_RUNNING;
+        job->eager = job->ahead;
         job->away = true;
         if (job->session->away_count++ == 0)
                 group_count(&job->group->active_count, 1);
@@ -245,6 +258,13 @@ static void answer_cancelled(Job *job)
                 session_give_answer(session, answer_body(out, job->token, end_of_stream));
 }
 
+/* Whoever has asked for more once will do so again: so the next batch is made while he reads this one. */
+static bool reads_ahead(const Job *job)
+{
+        return job->continued && job->group->ahead_count < JOB_AHEAD_MAX && !job->session->stopping &&
+               query_may_read_ahead(job->query);
+}
+
 /* Its request is over: the answer, if it wants one, is in job->out (or, `answered`, already in the output). */
 static void deliver(Job *job, bool answered)
 {
@@ -264,6 +284,10 @@ static void deliver(Job *job, bool answered)
                 job_finish(job);
         } else if (job->continues) {
                 job->continues--; /* counted in flight since it came */
+                job_submit(job);
+        } else if (reads_ahead(job)) {
+                job->ahead = true;
+                job->group->ahead_count++;
                 job_submit(job);
         } else {
                 job->state = JOB_IDLE;
@@ -366,6 +390,10 @@ void job_done(Job *job)
                 session_free_if_unused(session);
                 return;
         }
+        if (job->ahead && !job->stopped) {
+                job->state = JOB_READY;
+                return;
+        }
         if (job->kind == JOB_PASSWORD) {
                 bool right = job->password_right;
                 job_release(job);
@@ -379,6 +407,9 @@ void job_done(Job *job)
                 } else {
                         job_submit(job);
                 }
+        } else if (job->ahead) { /* only the STOP wants an answer */
+                job_finish(job);
+                session_maybe_stopped(session);
         } else if (must_wait(job)) {
                 park(job);
         } else {
@@ -423,10 +454,18 @@ void job_run_here(Job *job)
 void job_continue(Job *job)
 {
         job->session->in_flight++;
-        if (job->state == JOB_IDLE)
+        job->continued = true;
+        if (job->state == JOB_IDLE) {
                 job_submit(job);
-        else
+        } else if (job->ahead) {
+                ahead_over(job);
+                if (job->state == JOB_READY && must_wait(job))
+                        park(job);
+                else if (job->state == JOB_READY)
+                        deliver(job, false);
+        } else {
                 job->continues++;
+        }
 }
 
 void job_stop(Job *job)
@@ -435,7 +474,7 @@ void job_stop(Job *job)
         session->in_flight++;
         job->stops++;
         job->stopped = true;
-        if (job->state == JOB_IDLE) {
+        if (job->state == JOB_IDLE || job->state == JOB_READY) {
                 job_finish(job);
                 return;
         }

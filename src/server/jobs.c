@@ -106,7 +106,8 @@ static Status each_entry(Jobs *jobs, JobEntry *entry, int64_t now_ns, Buf *text,
                        .user = entry->user,
                        .client_address = address,
                        .client_port = colon ? atoi(colon + 1) : 0,
-                       .query = BYTES(text->data, text->size)};
+                       .query = BYTES(text->data, text->size),
+                       .spilled_bytes = query_spilled_bytes(entry->query)};
         return each(ctx, &job);
 }
 

@@ -1,6 +1,7 @@
 /* pool.c - see pool.h. */
 #include "server/pool.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -8,6 +9,19 @@
 #include "os/thread.h"
 
 #define MAX_THREADS 256
+
+/* A call of pool_parallel, on its caller's stack. Whoever is counted in `helpers` may look at it without the lock. */
+typedef struct Call Call;
+struct Call {
+        void (*task)(void *arg, size_t i);
+        void *arg;
+        size_t count;
+        atomic_size_t next_index; /* the first that nobody has taken */
+        /* --- GUARDED_BY(pool->mu) --- */
+        Call *next;
+        unsigned helpers, most_helpers;
+        Cond left; /* the last helper has */
+};
 
 struct Pool {
         unsigned max_threads;
@@ -17,23 +31,64 @@ struct Pool {
         /* --- GUARDED_BY(mu): clang reads the attribute in C++ only --- */
         PoolTask *first;
         PoolTask **last;
-        unsigned thread_count, idle_count, queued, blocked;
+        Call *calls; /* the newest first */
+        unsigned thread_count, idle_count, blocked;
+        atomic_uint queued; /* helpers look at it without the lock */
         bool ending;
 };
+
+/* --- calls --- */
+
+static void call_work(Pool *pool, Call *call, bool helping)
+{
+        /* A helper has time as long as nothing waits in the queue. */
+        while (!helping || atomic_load_explicit(&pool->queued, memory_order_relaxed) == 0) {
+                size_t i = atomic_fetch_add_explicit(&call->next_index, 1, memory_order_relaxed);
+                if (i >= call->count)
+                        return;
+                call->task(call->arg, i);
+        }
+}
+
+static Call *call_to_help(Pool *pool) REQUIRES(pool->mu)
+{
+        Call *call = pool->calls;
+        while (call && (call->helpers == call->most_helpers ||
+                        atomic_load_explicit(&call->next_index, memory_order_relaxed) >= call->count))
+                call = call->next;
+        return call;
+}
+
+static void call_help(Pool *pool, Call *call) REQUIRES(pool->mu)
+{
+        call->helpers++;
+        mutex_unlock(&pool->mu);
+        call_work(pool, call, true);
+        mutex_lock(&pool->mu);
+        if (--call->helpers == 0)
+                cond_signal(&call->left);
+}
+
+/* --- threads --- */
 
 static void worker_main(void *arg)
 {
         Pool *pool = arg;
         mutex_lock(&pool->mu);
         for (;;) {
-                while (!pool->first && !pool->ending) {
+                Call *call = NULL;
+                while (!pool->first && !(call = call_to_help(pool)) && !pool->ending) {
                         pool->idle_count++;
                         cond_wait(&pool->work, &pool->mu);
                         pool->idle_count--;
                 }
                 PoolTask *task = pool->first;
-                if (!task)
+                if (!task && !call)
                         break;
+                if (!task) {
+                        call_help(pool, call);
+                        continue;
+                }
                 pool->first = task->next;
                 if (!pool->first)
                         pool->last = &pool->first;
@@ -113,6 +168,46 @@ void pool_submit(Pool *pool, PoolTask *task)
         cond_signal(&pool->work);
         mutex_unlock(&pool->mu);
         complain(st);
+}
+
+/* Threads that sleep are woken, and threads that the pool may have are made: but none for want of processors. */
+static Status call_announce(Pool *pool, Call *call) REQUIRES(pool->mu)
+{
+        unsigned wanted = call->most_helpers;
+        Status st = ST_OK;
+        call->next = pool->calls;
+        pool->calls = call;
+        for (unsigned i = 0; i < wanted && i < pool->idle_count; i++)
+                cond_signal(&pool->work);
+        for (unsigned i = pool->idle_count; i < wanted && pool->thread_count < pool->max_threads && !st; i++)
+                st = add_thread(pool);
+        return st;
+}
+
+void pool_parallel(Pool *pool, size_t count, unsigned most, void (*task)(void *arg, size_t i), void *arg)
+{
+        Call call = {.task = task, .arg = arg, .count = count, .most_helpers = (unsigned)MIN(count, (size_t)most)};
+        if (call.most_helpers <= 1) {
+                for (size_t i = 0; i < count; i++)
+                        task(arg, i);
+                return;
+        }
+        call.most_helpers--; /* one of them is the caller */
+        cond_init(&call.left);
+        mutex_lock(&pool->mu);
+        Status st = call_announce(pool, &call);
+        mutex_unlock(&pool->mu);
+        complain(st);
+        call_work(pool, &call, false);
+        mutex_lock(&pool->mu);
+        Call **at = &pool->calls;
+        while (*at != &call)
+                at = &(*at)->next;
+        *at = call.next;
+        while (call.helpers > 0)
+                cond_wait(&call.left, &pool->mu);
+        mutex_unlock(&pool->mu);
+        cond_done(&call.left);
 }
 
 Pool *pool_free(Pool *pool)

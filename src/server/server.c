@@ -24,12 +24,14 @@
 #include "server/http.h"
 #include "server/identity.h"
 #include "server/reql.h"
+#include "server/spill_files.h"
 #include "table/table.h"
 #include "value/json.h"
 #include "worker/pool.h"
 
 #define MAX_LOOPS            256
 #define DEFAULT_QUERY_MEMORY ((size_t)1 << 30)
+#define SORT_SHARE           4 /* of a query's memory, that one sort may take */
 #define STOP_GRACE_MS        5000
 #define STOP_CANCEL_MS       5000
 #define STOP_ABANDON_MS      30000
@@ -50,6 +52,7 @@ struct Server {
         NetListener *driver, *http;
         Pool *pool;
         WorkerPool *workers;
+        SpillFiles *spill;
         NetLoop *loops[MAX_LOOPS];
         ReqlLoop *reql[MAX_LOOPS];
         unsigned loop_count;
@@ -77,11 +80,11 @@ struct Server {
 /* --- what the query layer needs of the process --- */
 static int64_t host_now_us(void *ctx)
 {
-        return os_wall_us(ctx);
+        return os_wall_us(((Server *)ctx)->os);
 }
 static int64_t host_mono_ns(void *ctx)
 {
-        return os_mono_ns(ctx);
+        return os_mono_ns(((Server *)ctx)->os);
 }
 static void host_sleep_ms(void *ctx, unsigned ms)
 {
@@ -91,12 +94,18 @@ static void host_sleep_ms(void *ctx, unsigned ms)
 
 static Status host_random(void *ctx, void *out, size_t size)
 {
-        return os_random(ctx, out, size);
+        return os_random(((Server *)ctx)->os, out, size);
 }
 
 static Status host_credential(void *ctx, Bytes password, uint32_t iterations, ScramCredential *ret_credential)
 {
-        return scram_credential(ctx, password, iterations, ret_credential);
+        return scram_credential(((Server *)ctx)->os, password, iterations, ret_credential);
+}
+
+static void host_parallel(void *ctx, size_t count, void (*task)(void *arg, size_t i), void *arg)
+{
+        Server *server = ctx;
+        pool_parallel(server->pool, count, server->host.parallel_max, task, arg);
 }
 static void host_audit(void *ctx, const char *line)
 {
@@ -126,6 +135,11 @@ static void report_stats(void *ctx, HostStats *stats)
         Server *server = ctx;
         for (unsigned i = 0; i < server->loop_count; i++)
                 reql_loop_stats(server->reql[i], stats);
+        SpillFilesStats spill;
+        spill_files_stats(server->spill, &spill);
+        stats->temporary_files = spill.files;
+        stats->temporary_bytes = spill.bytes;
+        stats->temporary_bytes_total = spill.bytes_total;
 }
 
 static void report_status(void *ctx, HostStatus *status)
@@ -366,17 +380,24 @@ static Status open_data(Server *server, const ServerOptions *options)
                 .now_us = host_now_us,
                 .mono_ns = host_mono_ns,
                 .random = host_random,
-                .ctx = server->os,
+                .ctx = server,
                 .server_name = server->name,
                 .server_id = server->id,
                 .reports = &server->reports,
                 .credential = host_credential,
                 .audit = host_audit,
                 .sleep_ms = host_sleep_ms,
+                .parallel = host_parallel,
+                .parallel_max = thread_core_count(),
         };
         server->cache_bytes = store.cache_max_bytes;
         server->users = (SessionUsers){server, find_user};
+        TRY(spill_files_open(server->os, options->data_dir, options->spill_max_bytes, &server->spill));
         TRY(table_source_open(server->store, &server->host, options->storage, &server->catalog));
+        table_source_limit_transactions(server->catalog,
+                                        &(TransactionLimits){.idle_ms = options->transaction_timeout_ms,
+                                                             .memory_max_bytes = options->transaction_memory_bytes,
+                                                             .open_max = options->max_transactions});
         TRY(first_password(server, options));
         const WorkerPoolOptions workers = {
                 .os = server->os,
@@ -388,12 +409,17 @@ static Status open_data(Server *server, const ServerOptions *options)
                 .waiting_ctx = server->pool,
         };
         TRY(worker_pool_new(&workers, &server->workers));
+        size_t query_memory = options->query_memory_bytes ? options->query_memory_bytes : DEFAULT_QUERY_MEMORY;
         server->query_world = (QueryWorld){
                 .outside = worker_pool_ops(server->workers),
                 .source = table_source(server->catalog),
                 .host = &server->host,
-                .memory_max_bytes = options->query_memory_bytes ? options->query_memory_bytes : DEFAULT_QUERY_MEMORY,
+                .memory_max_bytes = query_memory,
+                .spill = spill_files_ops(server->spill),
+                .sort_memory_bytes =
+                        options->sort_memory_bytes ? options->sort_memory_bytes : query_memory / SORT_SHARE,
                 .timeout_ns = options->query_timeout_ms * 1000000,
+                .no_planner = options->no_planner,
                 .stack_max_bytes = THREAD_STACK_BYTES / 4 * 3,
         };
         server->world.session = (SessionWorld){
@@ -628,6 +654,7 @@ static Status stop_all(Server *server)
                 server->reql[i] = reql_loop_free(server->reql[i]);
         }
         server->catalog = table_source_close(server->catalog);
+        server->spill = spill_files_close(server->spill);
         server->jobs = jobs_free(server->jobs);
         Status st = store_close(server->store);
         server->store = NULL;

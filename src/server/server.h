@@ -22,7 +22,13 @@ typedef struct ServerOptions {
         uint64_t log_budget_bytes;                /* 0 = the store's default */
         const char *log_archive;                  /* directory; NULL = none */
         size_t query_memory_bytes;                /* per query; 0 = default */
+        size_t sort_memory_bytes;                 /* per operator, before temporary files; 0 = a quarter of a query's */
+        uint64_t spill_max_bytes;                 /* of all temporary files; 0 = half of what the disk has free */
         int64_t query_timeout_ms;                 /* per query; 0 = none */
+        int64_t transaction_timeout_ms;           /* that nobody uses; 0 = default */
+        size_t transaction_memory_bytes;          /* changes of one; 0 = default */
+        size_t max_transactions;                  /* held by clients; 0 = default */
+        bool no_planner;                          /* queries are run as they are written (docs/plans.md) */
         bool no_js, no_http_requests;             /* r.js, r.http are not available */
         const char *http_proxy;                   /* for r.http; NULL: none */
         bool http_public_only;                    /* r.http reaches no private addresses */

@@ -83,6 +83,9 @@ void session_free_if_unused(Session *session)
                 return;
         if (!session->handshake)
                 group_count(&session->group->client_count, -1);
+        const TableSource *source = session->group->world->query->source;
+        if (source && source->connection_end) /* none of its queries runs any more */
+                source->connection_end(source->ctx, &session->connection);
         session->group->session_count--;
         assert(!session->jobs);
         nummap_free(session->tokens);

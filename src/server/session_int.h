@@ -10,6 +10,7 @@
 #include "server/session.h"
 
 #define JOB_FREE_MAX       32                 /* recycled jobs of a loop */
+#define JOB_AHEAD_MAX      16                 /* batches of a loop that nobody has asked for yet */
 #define JOB_OUT_KEEP_BYTES ((size_t)16 << 10) /* a recycled job keeps an output buffer up to this */
 
 typedef enum JobKind {
@@ -21,6 +22,7 @@ typedef enum JobState {
         JOB_IDLE,    /* an open stream between two batches, or being prepared */
         JOB_RUNNING, /* with another thread, or waiting for the peer to read (session->deferred) */
         JOB_PARKED,  /* its answer waits for the log */
+        JOB_READY,   /* read ahead: the next batch waits for its CONTINUE */
 } JobState;
 
 struct Job {
@@ -35,7 +37,10 @@ struct Job {
         bool stopped;              /* STOP has come: the end of the running batch is the end */
         bool shutdown;             /* cancelled because the server ends */
         unsigned continues, stops; /* requests that came while it was running */
+        bool continued;            /* a CONTINUE has come */
+        bool ahead;                /* what runs, or is ready, has not been asked for: no request is in flight for it */
         /* --- whoever runs it --- */
+        bool eager; /* runs also while the peer does not read */
         Query *query;
         Buf out;
         QueryAnswer answer;
@@ -61,6 +66,7 @@ struct SessionGroup {
         unsigned free_count;
         Job *parked_first, *parked_last;
         size_t session_count, away_count; /* jobs with another thread */
+        unsigned ahead_count;
         /* --- any thread reads, the loop writes --- */
         atomic_uint_fast64_t query_count;                /* STARTs so far */
         atomic_uint_fast64_t client_count, active_count; /* logged in; with a query on another thread */
@@ -76,9 +82,10 @@ struct Session {
         SessionGroup *group;
         const SessionOps *ops;
         void *conn;
-        Handshake *handshake; /* NULL once logged in */
-        char *user;           /* who logged in */
-        char peer[80];        /* once logged in */
+        Handshake *handshake;       /* NULL once logged in */
+        char *user;                 /* who logged in */
+        char peer[80];              /* once logged in */
+        QueryConnection connection; /* what its queries share */
         unsigned in_flight, max_in_flight;
         unsigned away_count;            /* jobs with another thread: the session lives as long */
         bool gone;                      /* the connection is */

@@ -714,6 +714,85 @@ static void test_stop(void **state)
         world_done(&world);
 }
 
+/* Whoever asked for more once has the next batch made while he reads, and gets it when he asks. */
+static void test_read_ahead(void **state)
+{
+        World world;
+        world_init_password(&world, "");
+        login_v0(&world);
+        query(&world, 1, RANGE_20);
+        run_all(&world);
+        expect_answer(&world, 1, "{\"t\":3,\"r\":[0],\"n\":[]}");
+        assert_int_equal(world.submitted_count, 0); /* he may want the first rows only */
+        query(&world, 1, "[2]");
+        run_one(&world, 0);
+        expect_answer(&world, 1, "{\"t\":3,\"r\":[1,2,3],\"n\":[]}");
+        assert_int_equal(world.submitted_count, 1);
+        world.pending_extra = CONN_OUT_HIGH_BYTES; /* also while he does not read */
+        run_all(&world);
+        world.pending_extra = 0;
+        expect_silence(&world);
+        query(&world, 1, "[2]"); /* it is ready */
+        expect_answer(&world, 1, "{\"t\":3,\"r\":[4,5,6],\"n\":[]}");
+        assert_int_equal(world.submitted_count, 1);
+        query(&world, 1, "[2]"); /* on its way */
+        query(&world, 1, "[2]"); /* and one more */
+        expect_silence(&world);
+        run_all(&world);
+        expect_answer(&world, 1, "{\"t\":3,\"r\":[7,8,9],\"n\":[]}");
+        expect_answer(&world, 1, "{\"t\":3,\"r\":[10,11,12],\"n\":[]}");
+        expect_silence(&world);
+        query(&world, 1, "[3]"); /* STOP, and a batch is ready: one answer */
+        expect_answer(&world, 1, "{\"t\":2,\"r\":[],\"n\":[]}");
+        assert_int_equal(session_stream_count(world.session), 0);
+        /* STOP while one is on its way */
+        query(&world, 1, RANGE_20);
+        query(&world, 1, "[2]");
+        run_one(&world, 0);
+        run_one(&world, 0);
+        buf_clear(&world.out);
+        assert_int_equal(world.submitted_count, 1);
+        query(&world, 1, "[3]");
+        expect_silence(&world);
+        run_all(&world);
+        expect_answer(&world, 1, "{\"t\":2,\"r\":[],\"n\":[]}");
+        expect_silence(&world);
+        assert_int_equal(session_stream_count(world.session), 0);
+        /* no more of them than a loop may have */
+        enum { STREAMS = 24 };
+        for (uint64_t token = 1; token <= STREAMS; token++) {
+                query(&world, token, RANGE_20);
+                query(&world, token, "[2]");
+        }
+        run_all(&world);
+        buf_clear(&world.out);
+        for (uint64_t token = 1; token <= STREAMS; token++) {
+                query(&world, token, "[2]");
+                if (token <= 16)
+                        expect_answer(&world, token, "{\"t\":3,\"r\":[4,5,6],\"n\":[]}");
+                else
+                        expect_silence(&world);
+                run_all(&world);
+                if (token > 16)
+                        expect_answer(&world, token, "{\"t\":3,\"r\":[4,5,6],\"n\":[]}");
+        }
+        /* the server stops: nobody waits for what nobody has asked for */
+        session_stop(world.session);
+        assert_true(world.finished);
+        world_done(&world);
+        /* the peer goes while one is ready, and one on its way */
+        world_init_password(&world, "");
+        login_v0(&world);
+        for (uint64_t token = 1; token <= 2; token++) {
+                query(&world, token, RANGE_20);
+                query(&world, token, "[2]");
+        }
+        for (int i = 0; i < 5; i++)
+                run_one(&world, 0);
+        assert_int_equal(world.submitted_count, 1);
+        world_done(&world);
+}
+
 static void test_parallel(void **state)
 {
         World world;
@@ -1000,6 +1079,7 @@ int main(void)
                 cmocka_unit_test(test_unknown_tokens),
                 cmocka_unit_test(test_stream),
                 cmocka_unit_test(test_stop),
+                cmocka_unit_test(test_read_ahead),
                 cmocka_unit_test(test_parallel),
                 cmocka_unit_test(test_disconnect_frees_everything),
                 cmocka_unit_test(test_in_flight_limit),
