@@ -144,9 +144,12 @@ static Status add_insert(Buf *out, uint64_t first, int count, uint64_t *random)
 
 static Status add_template(Buf *out, uint64_t *random)
 {
+        uint64_t key = 0;
         for (const char *p = set.query; *p; p++) {
-                if (p[0] == '$' && p[1] == 'K') {
-                        TRY(buf_printf(out, "%" PRIu64, random_next(random) % set.keys));
+                if (p[0] == '$' && (p[1] == 'K' || p[1] == 'L')) {
+                        if (p[1] == 'K')
+                                key = random_next(random) % set.keys;
+                        TRY(buf_printf(out, "%" PRIu64, key));
                         p++;
                 } else if (p[0] == '$' && p[1] == 'S') {
                         TRY(buf_printf(out, "%" PRIu64, (uint64_t)atomic_fetch_add(&next_insert, 1)));
@@ -417,6 +420,7 @@ static const char help[] =
         "photon-bench: closed-loop load over the ReQL wire protocol\n\n"
         "  photon-bench [options] WORKLOAD        get | insert | update | bulk | mixed\n"
         "  photon-bench --query '[1,[16,[[15,[[14,[\"bench\"]],\"t\"]],$K]],{}]'    $K random key, $S next number\n"
+        "                                                                           $L the last $K again\n"
         "  photon-bench --fdatasync DIR           what the device can do\n\n"
         "  --host H --port P --user U --password-file F\n"
         "  --connections N   (64)      --threads N   (2)       --pipeline N  queries in flight per connection (1)\n"

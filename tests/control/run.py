@@ -234,7 +234,7 @@ def main():
     with Server("--query-timeout", "0.3", "--query-memory", "16MiB") as server:
         client = Client(server.port)
         for term, word in ((KINDS["count of map"], "--query-timeout"),
-                           ([43, [[41, [t_map(rng(BIG), [1], array([var(1), "x" * 1000])), func([1], 1)]]]],
+                           ([51, [t_map(rng(BIG), [1], [24, ["x" * 1000, [51, [var(1), "string"]]]]), "array"]],
                             "--query-memory")):
             try:
                 client.run(term)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|demo|readme|docs
+# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|demo|readme|docs|plans|text|transactions
 # Packages are installed beside the binary, once: a stamp holds the hash of what was asked for.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|demo|readme|docs" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|demo|readme|docs|plans|text|transactions" >&2; exit 2; }
 [ -x "$1" ] || { echo "run.sh: there is no program $1" >&2; exit 2; }
 binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 cache=$(dirname "$binary")/driver-packages
@@ -61,6 +61,21 @@ case $2 in
   docs)
     npm_packages "$here/js" js
     exec node --test "$here/../docs/query_language_test.js"
+    ;;
+  transactions)
+    npm_packages "$here/js" js
+    python_packages
+    export DRIVER_PYTHON=$cache/python/bin/python
+    node --test "$here/../docs/transactions_test.js"
+    exec "$DRIVER_PYTHON" "$here/python/transactions_test.py"
+    ;;
+  plans)
+    npm_packages "$here/js" js
+    exec node --test "$here/../docs/plans_test.js"
+    ;;
+  text)
+    npm_packages "$here/js" js
+    exec node --test "$here/../text/text_test.js" "$here/../docs/text_reql_test.js"
     ;;
   *)
     echo "run.sh: there is no suite $2" >&2
