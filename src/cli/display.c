@@ -454,6 +454,10 @@ static Status write_fields(Display *display, Value row)
         Bytes key;
         if (!is_row_object(row))
                 return write_field(display, BYTES_STR("value"), 5, row);
+        if (value_count(row) == 0) {
+                TRY(buf_append_str(&display->line, "{}"));
+                return write_line(display);
+        }
         Bytes *titles = arena_array(&display->row_arena, Bytes, value_count(row));
         for (size_t i = 0; i < value_count(row); i++) {
                 value_field_at(row, i, &key);

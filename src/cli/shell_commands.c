@@ -249,13 +249,24 @@ static Bytes statement_of(const char *text)
         return statement;
 }
 
+/* The query that a command was given is the last one from now on; without one, *query becomes the last one. */
+static Status remember_or_recall(Shell *shell, Bytes *query)
+{
+        if (query->size) {
+                buf_clear(&shell->last);
+                return buf_append(&shell->last, query->data, query->size);
+        }
+        if (shell->last.size)
+                *query = BYTES(arena_dup(&shell->arena, shell->last.data, shell->last.size), shell->last.size);
+        return ST_OK;
+}
+
 static Status run_explain(Shell *shell, const char *argument)
 {
         const char *rest, *word = first_word(shell, argument, &rest);
         bool analyze = strcmp(word, "analyze") == 0;
         Bytes statement = statement_of(analyze ? rest : argument);
-        if (statement.size == 0 && shell->last.size)
-                statement = BYTES(shell->last.data, shell->last.size);
+        TRY(remember_or_recall(shell, &statement));
         if (statement.size == 0)
                 return status_hint(status_new(ERR_INVALID, "there is no query to explain"),
                                    "\\explain r.table(\"t\").filter({a: 1})");
@@ -274,6 +285,10 @@ static Status draw(Shell *shell, Bytes query, double seconds)
         localtime_r(&clock, &local);
         strftime(now, sizeof now, "%H:%M:%S", &local);
         Status st = shell_run_with(shell, query, NULL, NULL, &memory, SHELL_WATCH_MAX_ROWS);
+        if (shell->failed) { /* a picture would hide the error */
+                sink_done(&memory);
+                return st;
+        }
         if (terminal->terminal)
                 st = st ? st : sink_str(terminal, "\x1b[H");
         st = st ? st
@@ -305,15 +320,13 @@ static Status run_watch(Shell *shell, const char *argument)
                 end = (char *)argument;
         }
         Bytes query = statement_of(end);
-        if (query.size == 0 && shell->last.size) {
-                Bytes last = BYTES(shell->last.data, shell->last.size);
-                query = BYTES(arena_dup(&shell->arena, last.data, last.size), last.size);
-        }
+        TRY(remember_or_recall(shell, &query));
         if (query.size == 0 || !(seconds >= 0.1 && seconds <= 86400))
                 return status_hint(status_new(ERR_INVALID, "\\watch needs a query, and 0.1 to 86400 seconds"),
                                    "\\watch 2 r.table(\"t\").count()");
         if (shell->terminal.terminal)
                 TRY(sink_str(&shell->terminal, "\x1b[2J"));
+        TRY(sink_flush(&shell->terminal));
         bool failed = shell->failed;
         shell->failed = false;
         ArenaMark mark = arena_mark(&shell->arena);
@@ -324,7 +337,7 @@ static Status run_watch(Shell *shell, const char *argument)
                         st = status_free(st);
                 TRY(st);
                 arena_rewind(&shell->arena, mark);
-                if (interrupt_came() || poll(&waited, 1, (int)(seconds * 1000)) != 0)
+                if (shell->failed || interrupt_came() || poll(&waited, 1, (int)(seconds * 1000)) != 0)
                         break;
         }
         interrupt_clear();

@@ -610,7 +610,8 @@ static Status emit_rows(FoldStream *self, Env *env, const Func *func, const Valu
 static Status fold_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
 {
         FoldStream *self = (FoldStream *)stream;
-        while (batch->count == 0 && !self->source_done) {
+        size_t before = batch->count; /* whoever makes an array collects in one batch */
+        while (batch->count == before && !self->source_done) {
                 ValueVec rows = {0};
                 TRY(stream_next(self->source, env, out, want, &rows, &self->source_done));
                 /* What is emitted may hold the accumulator, so a copy of it that lives as long as the batch. */

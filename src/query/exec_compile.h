@@ -101,6 +101,7 @@ typedef struct ExecRow {
 } ExecRow;
 #define EXEC_BAD 0xff /* Value.type of an input that cannot be had without an error */
 
+/* `ret` is written at the end, and only with EXEC_OK: it may be one of the arguments. */
 ExecAnswer exec_run(const ExecProgram *program, const ExecRow *row, Value *ret) MUST_USE;
 /* The field at the end of a path; V_NONE where one of them is missing, or EXEC_BAD. */
 Value exec_path_get(Value row, ExecPath path);

@@ -493,5 +493,9 @@ static ExecAnswer run(const ExecNode *node, const ExecRow *row, const ExecProgra
 
 ExecAnswer exec_run(const ExecProgram *program, const ExecRow *row, Value *ret)
 {
-        return run(program->root, row, program, ret);
+        Value made; /* `ret` may be one of the arguments, which are needed to the end: so it is with reduce and fold */
+        ExecAnswer answer = run(program->root, row, program, &made);
+        if (answer == EXEC_OK)
+                *ret = made;
+        return answer;
 }

@@ -319,8 +319,21 @@ static Estimate limited(const Term *term, Estimate input)
         return input;
 }
 
+/* What follows `group` is done to each group, of which nobody knows how many there will be. */
+static bool is_grouped(const Term *term)
+{
+        while (term->arg_count && term->type != TERM_UNGROUP) {
+                term = term->args[0];
+                if (term->type == TERM_GROUP)
+                        return true;
+        }
+        return false;
+}
+
 static Estimate estimate(Env *env, const Term *term, Estimate input, const Note *below, bool inside)
 {
+        if (is_grouped(term))
+                return unknown;
         switch (term->type) {
         case TERM_TABLE:
         case TERM_BETWEEN:
@@ -484,6 +497,8 @@ static Value describe(Tree *tree, const Term *term, unsigned depth, bool inside,
         *ret_rows = estimate(env, term, input, term->type == TERM_FILTER ? note_below(env, term) : NULL, inside);
         if (tree->ran)
                 measured.any = trace_of_term(env->trace, term, &measured.streamed, &measured.rows, &measured.ns);
+        if (term->type == TERM_GET)
+                measured.streamed = false; /* its read is no stream, and counts no rows */
         Bytes name = name_of(env, term), arguments = arguments_text(env, term);
         object_init(&object, env->query_arena, 8);
         object_add_str(&object, "operator", value_string(name));

@@ -123,28 +123,43 @@ void trace_note(Env *env, const Term *term, Bytes text)
         new_task(env, TRACE_NOTE, term)->text = text;
 }
 
+/* The task of the same term that it is part of, or NULL. */
+static const TraceTask *find_outer(const TraceTask *task)
+{
+        const TraceTask *outer = task->parent;
+        while (outer && outer->term != task->term)
+                outer = outer->parent;
+        return outer;
+}
+
 bool trace_of_term(const struct Trace *trace, const Term *term, bool *ret_streamed, uint64_t *ret_rows, int64_t *ret_ns)
 {
-        bool evaluated = false;
-        int64_t evaluating_ns = 0;
+        bool any = false, made_inside = false;
+        uint64_t rows_inside = 0;
         *ret_streamed = false;
         *ret_rows = 0;
         *ret_ns = 0;
         for (const TraceTask *task = trace->made; task; task = task->made_before) {
+                bool streams = task->kind == TRACE_READ || task->kind == TRACE_BATCHES;
                 if (task->term != term || task->kind == TRACE_NOTE || task->kind == TRACE_SPILL)
                         continue;
-                if (task->kind == TRACE_TERM || task->kind == TRACE_ROWS) {
-                        evaluated = true;
-                        evaluating_ns += task->total_ns;
-                        continue;
+                any = true;
+                const TraceTask *outer = find_outer(task);
+                if (!outer) {
+                        *ret_ns += task->total_ns;
+                        *ret_streamed |= streams;
+                        *ret_rows += task->rows;
+                } else if (streams && outer->kind == TRACE_TERM) {
+                        made_inside = true;
+                        rows_inside += task->rows;
                 }
-                *ret_streamed = true;
-                *ret_rows += task->rows;
-                *ret_ns += task->total_ns;
         }
-        if (!*ret_streamed) /* making a stream takes no time worth telling */
-                *ret_ns = evaluating_ns;
-        return evaluated || *ret_streamed;
+        /* What is evaluated at once, as a sort is, is a stream inside, and may be one again for what reads it. */
+        if (!*ret_streamed && made_inside) {
+                *ret_streamed = true;
+                *ret_rows = rows_inside;
+        }
+        return any;
 }
 
 /* --- as JSON --- */

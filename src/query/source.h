@@ -124,6 +124,7 @@ typedef struct WriteOptions {
                              "admin" */
         int64_t now_us;
         const bool *generated;       /* for each key: INSERT made it up; NULL: none. Asked for of system tables only. */
+        bool deletes;                /* it is DELETE; asked for of system tables only */
         Transaction *transaction;    /* what is written is part of it; NULL: it is committed at once */
         QueryConnection *connection; /* of the client who writes, for `transactions`; NULL: none */
 } WriteOptions;

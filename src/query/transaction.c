@@ -58,11 +58,11 @@ Status transaction_options(Env *env, const Term *root)
                 env->transaction_id = value_bytes(val.datum);
                 return ST_OK;
         }
-        if (val_is_datum(&val) && value_is_object(val.datum)) {
-                TRY(read_isolation(env, val.datum));
+        if (val_is_datum(&val) && value_is(val.datum, V_BOOL)) {
+                yes = val.datum.boolean;
+        } else { /* nor is null: an id that is missing by mistake must not let writes go by themselves */
+                TRY(read_isolation(env, val_is_datum(&val) ? val.datum : value_null()));
                 yes = true;
-        } else {
-                TRY(val_as_bool(env, &val, &yes));
         }
         if (!yes)
                 return ST_OK;

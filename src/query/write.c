@@ -758,6 +758,7 @@ static Status term_delete(Env *env, const Term *term, Val *ret)
         TRY(parse_ignore_hook(w));
         w->change = change_delete;
         w->options.quick = true;
+        w->options.deletes = true;
         return write_target(w, &args, ret);
 }
 

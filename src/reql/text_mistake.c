@@ -112,6 +112,9 @@ Status text_unknown_variable(TextParser *parser, TextToken token)
         for (size_t i = 0; i < ELEMENTS(known); i++)
                 if (text_token_is(parser, token, known[i].word))
                         return text_mistake(parser, at, "%s", known[i].message);
+        TextToken next = text_peek_at(parser, 1), third = text_peek_at(parser, 2);
+        if (next.op == OP_MINUS && third.op == OP_GT && third.start == next.start + 1)
+                return text_mistake(parser, at, "An arrow is written =>: `%.*s => ...`", SHOWN(name));
         Bytes near = nearest_variable(parser, name);
         if (near.data)
                 return text_mistake(parser, at, "There is no variable `%.*s`. Did you mean `%.*s`?", SHOWN(name),
@@ -203,6 +206,12 @@ Status text_unknown_term(TextParser *parser, TextToken token, bool after_root)
                 return text_mistake(parser, at, "There is no term `%s%.*s`. Did you mean %s?", root, SHOWN(name),
                                     meant);
         const TextName *near = text_name_nearest(name);
+        if (near && !after_root && text_peek_at(parser, 1).op != OP_OPEN) /* `.age` is more often a field than `.ge` */
+                return text_mistake(
+                        parser, at,
+                        "There is no term `%.*s`. A field is taken with parentheses: (\"%.*s\"). Or did you "
+                        "mean `%s%s`?",
+                        SHOWN(name), SHOWN(name), text_name_after_dot(near) ? "." : "r.", near->name);
         if (near)
                 return text_mistake(parser, at, "There is no term `%s%.*s`. Did you mean `%s%s`?", root, SHOWN(name),
                                     after_root && text_name_after_root(near) ? "r."

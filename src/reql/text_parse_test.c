@@ -40,6 +40,10 @@ static void test_mistakes(void **state)
 {
         static const Case cases[] = {
                 {"r.table(\"t\").fliter({a: 1})", "There is no term `fliter`. Did you mean `.filter`?", {1, 14, 1, 20}},
+                {"r.table(\"t\").get(1).age",
+                 "There is no term `age`. A field is taken with parentheses: (\"age\"). Or did you mean `.ge`?",
+                 {1, 21, 1, 24}},
+                {"r.table(\"t\").filter(x -> x.a > 3)", "An arrow is written =>: `x => ...`", {1, 21, 1, 22}},
                 {"r.table(\"t\").filtr({a: 1})", "There is no term `filtr`. Did you mean `.filter`?", {1, 14, 1, 19}},
                 {"r.tabel(\"t\")", "There is no term `r.tabel`. Did you mean `r.table`?", {1, 3, 1, 8}},
                 {"r.tables(\"t\")", "There is no term `r.tables`. Did you mean `r.table`?", {1, 3, 1, 9}},

@@ -145,7 +145,7 @@ static void report_stats(void *ctx, HostStats *stats)
 static void report_status(void *ctx, HostStatus *status)
 {
         Server *server = ctx;
-        *status = (HostStatus){.version = "PhotonDB " PHOTONDB_VERSION,
+        *status = (HostStatus){.version = "rethinkdb 2.4.4 (PhotonDB " PHOTONDB_VERSION ")",
                                .hostname = server->host_name,
                                .bind = server->bind,
                                .argv = server->argv,

@@ -207,12 +207,13 @@ TableRef *system_with_uuids(TableRef *table)
         return catalog_table_ref(table->with_uuids ? table->with_uuids : table);
 }
 
+/* Tables that RethinkDB does not have are not told: applications compare this list. */
 Value system_table_names(TableCatalog *catalog, Arena *arena)
 {
         ArrayBuilder names;
         array_init(&names, arena, catalog->system_count);
         for (size_t i = 0; i < catalog->system_count; i++)
-                if (system_tables[i]->name[0] != '_')
+                if (system_tables[i]->name[0] != '_' && !system_tables[i]->unlisted)
                         array_add(&names, value_str(system_tables[i]->name));
         return array_take(&names);
 }
@@ -258,6 +259,7 @@ static Status system_write_row(TableRef *table, Value key, size_t index, RowChan
                          .old_row = old_row,
                          .new_row = new_row,
                          .generated = options->generated && options->generated[index],
+                         .deletes = options->deletes,
                          .user = options->user ? options->user : "admin",
                          .transaction = options->transaction,
                          .connection = options->connection,
@@ -286,7 +288,8 @@ Status system_write(TableRef *table, const Value *keys, size_t count, RowChange 
                 Status st = system_write_row(table, keys[i], i, change, change_ctx, options, arena, &outcomes[i],
                                              ret_position);
                 if (status_code(st) == ERR_NOMEM || status_code(st) == ERR_CANCELLED ||
-                    status_code(st) == ERR_PERMISSION || status_code(st) == ERR_CONFLICT)
+                    status_code(st) == ERR_PERMISSION || status_code(st) == ERR_CONFLICT ||
+                    (st && table->system->strict))
                         return st; /* of the query, not of a row */
                 outcomes[i].error = st;
                 if (st)

@@ -26,6 +26,7 @@ typedef struct SystemWrite {
         Value id;
         Value old_row, new_row;      /* V_NULL: none; never both */
         bool generated;              /* INSERT made the key up */
+        bool deletes;                /* DELETE: nothing needs to be there */
         const char *user;            /* who writes */
         Transaction *transaction;    /* that the query belongs to; NULL: none */
         QueryConnection *connection; /* of the client; NULL: none */
@@ -43,6 +44,8 @@ struct SystemTable {
         bool own_rows;        /* everybody may read and write it, and sees his own rows only */
         bool in_transactions; /* it can be written by a query that belongs to a transaction, of which it is no part */
         bool asks_always;     /* write() is called also for what changes nothing: it may have something to say */
+        bool unlisted;        /* ours, and not RethinkDB's: table_list leaves it out */
+        bool strict; /* a row that cannot be written is an error of the query, not one that its answer counts */
 };
 
 extern const SystemTable system_debug_scratch, system_cluster_config, system_current_issues, system_db_config_table,

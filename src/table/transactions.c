@@ -637,10 +637,15 @@ static Status delete_held(const SystemWrite *w)
 
 static Status transactions_write(const SystemWrite *w)
 {
-        if (value_is(w->old_row, V_NULL))
+        bool had = !value_is(w->old_row, V_NULL), has = !value_is(w->new_row, V_NULL);
+        if (!had && !has) /* who commits what is gone must not take silence for a yes */
+                return w->deletes ? ST_OK : none_such(value_is(w->id, V_STRING) ? value_bytes(w->id) : BYTES_STR(""));
+        if (!had)
                 return insert_held(w);
-        if (value_is(w->new_row, V_NULL))
+        if (!has)
                 return delete_held(w);
+        if (value_equal(w->old_row, w->new_row))
+                return ST_OK;
         if (asks_for_commit(w))
                 return commit_held(w);
         return status_new(ERR_OP_FAILED, WRONG "only its field `state` can be changed, to \"committed\". Delete a "
@@ -652,4 +657,7 @@ const SystemTable system_transactions = {.name = "transactions",
                                          .collect = transactions_collect,
                                          .write = transactions_write,
                                          .own_rows = true,
-                                         .in_transactions = true};
+                                         .in_transactions = true,
+                                         .asks_always = true,
+                                         .unlisted = true,
+                                         .strict = true};

@@ -227,7 +227,7 @@ static void test_held(void **state)
         start(&s);
         make(&s);
         has(run(&s, BEGIN("{\"id\":\"x\"}"), "{}"), "\"inserted\":1");
-        has(run(&s, BEGIN("{\"id\":\"x\"}"), "{}"), "\"errors\":1");
+        has(run(&s, BEGIN("{\"id\":\"x\"}"), "{}"), "LOGIC Duplicate primary key `id`");
         has(run(&s, ADD(1), IN("x")), "\"replaced\":1");
         has(run(&s, INSERT("{\"id\":3}"), IN("x")), "\"inserted\":1");
         is(run(&s, COUNT, IN("x")), "3");
@@ -258,6 +258,11 @@ static void test_held(void **state)
         is(run(&s, STATE("z"), "{}"), "\"aborted\"");
         has(run(&s, COUNT, IN("z")), "OP_FAILED The transaction `z` was aborted and rolled back: Transaction conflict");
 
+        /* What is gone was not committed; to roll it back is fine. */
+        has(run(&s, COMMIT("y"), "{}"), "OP_FAILED There is no transaction `y`");
+        has(run(&s, "[53,[[16,[" SYS ",5]],{\"state\":\"committed\"}]]", "{}"), "OP_FAILED There is no transaction");
+        has(run(&s, ROLLBACK("y"), "{}"), "\"skipped\":1");
+
         /* It can be committed by a query that belongs to it. */
         run(&s, BEGIN("{\"id\":\"q\"}"), "{}");
         run(&s, ADD(1), IN("q"));
@@ -272,6 +277,9 @@ static void test_refused_rows(void **state)
         start(&s);
         make(&s);
         has(run(&s, BEGIN("{\"id\":\"a\",\"x\":1}"), "{}"), "Unexpected key(s): x");
+        has(run(&s, BEGIN("{\"id\":\"a\",\"x\":1}"), "{}"), "OP_FAILED It's illegal"); /* not only counted */
+        has(run(&s, COUNT, "{\"transaction\":null}"), "LOGIC Option `transaction` is true, ");
+        has(run(&s, COUNT, "{\"transaction\":5}"), "LOGIC Option `transaction` is true, ");
         has(run(&s, BEGIN("{\"id\":\"a\",\"timeout\":0}"), "{}"), "In `timeout`: Expected seconds");
         has(run(&s, BEGIN("{\"id\":\"a\",\"isolation\":\"x\"}"), "{}"), "In `isolation`: Expected");
         has(run(&s, BEGIN("{\"id\":\"a\",\"connection\":1}"), "{}"), "In `connection`: Expected a boolean");
@@ -306,6 +314,8 @@ static void test_idle(void **state)
         is(run(&s, ADD(1), IN("x")), "OP_FAILED The transaction `x` was aborted and rolled back: idle for 10 s");
         is(run(&s, "[170,[" GET(1) ",\"a\"]]", "{}"), "1");
         is(run(&s, STATE("y"), "{}"), "\"open\"");
+        /* Who commits it all the same learns so by an error, not by a count in an answer that looks well. */
+        is(run(&s, COMMIT("x"), "{}"), "OP_FAILED The transaction `x` was aborted and rolled back: idle for 10 s");
         has(run(&s, ROLLBACK("x"), "{}"), "\"deleted\":1");
         stop(&s);
 }
@@ -422,7 +432,7 @@ static void test_users(void **state)
         is(run_as(&s, "bob", NULL, COUNT, IN("x")),
            "OP_FAILED There is no transaction `x`: it was rolled back, or it is long over.");
         has(run_as(&s, "bob", NULL, ROLLBACK("x"), "{}"), "\"skipped\":1");
-        has(run_as(&s, "bob", NULL, COMMIT("x"), "{}"), "\"skipped\":1");
+        has(run_as(&s, "bob", NULL, COMMIT("x"), "{}"), "OP_FAILED There is no transaction `x`");
         is(run_as(&s, "ann", NULL, "[43,[" SYS "]]", "{}"), "1");
         has(run(&s, HELD("x"), "{}"), "\"user\":\"ann\"");
         has(run_as(&s, "ann", NULL, COMMIT("x"), "{}"), "\"replaced\":1");

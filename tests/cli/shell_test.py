@@ -324,6 +324,7 @@ class Typed(WithServer):
         self.assertIn("PhotonDB", term.seen)
         self.assertIn("user admin", term.seen)
         self.assertEqual(self.ask(term, 'r.table("users").count()').strip(), "8")
+        self.assertEqual(self.ask(term, "r.expr({})"), "{}\n")
         out = self.ask(term, 'r.table("users").orderBy("id").pluck("id", "name").limit(2)')
         self.assertEqual(out, " id | name\n----+------\n  0 | Zoë\n  1 | 李明\n(2 rows)\n")
         out = self.ask(term, 'r.table("users").get(3)')
@@ -442,7 +443,20 @@ class Typed(WithServer):
         term.send("\x03")
         term.expect(PROMPT)
         self.client.run([54, [table("shop", "orders")]])
+        # An error ends it, and is not drawn over.
+        term.send('\\watch 0.2 r.table("nope").count()\n')
+        out = term.expect(PROMPT)
+        self.assertIn("error: Table `shop.nope` does not exist.", out)
+        self.assertNotIn("every", out)
+        self.end(term, 0)
+
+    def test_the_last_query(self):
+        term = self.shell()
         self.assertIn("\\watch needs a query", self.ask(term, "\\watch 2"))
+        self.assertIn("there is no query", self.ask(term, "\\explain"))
+        self.ask(term, "r.expr(1)")
+        self.assertIn('table("users")', self.ask(term, '\\explain r.table("users").count()'))
+        self.assertIn('table("users")', self.ask(term, "\\explain analyze"))  # what was explained, not what ran before
         self.end(term)
 
     def test_output_to_a_file(self):

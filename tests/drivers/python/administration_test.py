@@ -3,7 +3,9 @@
 import http.server
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -109,6 +111,31 @@ class Indexes(Case):
         self.assertEqual(self.get(t.get_intersecting(r.circle([2, 49], 100, unit="km"), index="at")["id"]), ["paris"])
         self.assertEqual([x["doc"]["id"] for x in self.get(t.get_nearest(r.point(10, 50), index="at", max_dist=1000, unit="km"))],
                          ["berlin", "paris"])
+
+
+class Tools(Case):
+    def run_tool(self, name, *args):
+        done = subprocess.run([sys.executable, "-m", "rethinkdb." + name, "-c", "127.0.0.1:%d" % server.port, *args],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout.decode())
+
+    def test_dump_and_restore(self):
+        """RethinkDB's own tools: they look at the server's version first. A unique index is one again."""
+        r.db_create("dumped").run(self.conn)
+        table = r.db("dumped").table("t")
+        r.db("dumped").table_create("t").run(self.conn)
+        table.index_create("mail", unique=True).run(self.conn)
+        table.index_wait().run(self.conn)
+        table.insert([{"id": 1, "mail": "a"}, {"id": 2, "mail": "b"}]).run(self.conn)
+        with tempfile.TemporaryDirectory() as folder:
+            archive = os.path.join(folder, "dump.tar.gz")
+            self.run_tool("_dump", "-e", "dumped", "-f", archive, "-q")
+            r.db_drop("dumped").run(self.conn)
+            self.run_tool("_restore", archive, "-q")
+        self.assertEqual(table.order_by("id")["mail"].run(self.conn), ["a", "b"])
+        self.assertTrue(table.index_wait("mail").run(self.conn)[0]["unique"])
+        self.assertIn("Duplicate value", table.insert({"mail": "a"}).run(self.conn)["first_error"])
+        r.db_drop("dumped").run(self.conn)
 
 
 class Administration(Case):
