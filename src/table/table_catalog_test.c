@@ -62,7 +62,7 @@ static void test_fresh_store_has_test(void **state)
         assert_string_equal(list(&w, "rethinkdb"),
                             "[\"cluster_config\",\"current_issues\",\"db_config\",\"jobs\",\"logs\",\"permissions\","
                             "\"server_config\",\"server_status\",\"stats\",\"table_config\",\"table_status\","
-                            "\"transactions\",\"users\"]");
+                            "\"users\"]");
         world_done(&w);
 }
 

@@ -414,6 +414,7 @@ class Typed(WithServer):
 
     def test_ctrl_c_stops_the_query(self):
         term = self.shell()
+        begin = len(term.text)  # the echo itself is redrawn while it is typed: its words need not stand in one piece
         term.send("r.range().map(x => x.add(4721)).filter(x => x.lt(0))\n")
         self.until_running("4721")
         term.send("\x03")
@@ -421,7 +422,7 @@ class Typed(WithServer):
         term.expect(PROMPT)
         self.until_gone("4721")
         self.assertIn("2", self.ask(term, "r.expr(1).add(1)"))  # the same connection
-        self.assertNotIn("connect", term.text[term.text.index("4721"):])
+        self.assertNotIn("connect", term.text[begin:])
         self.end(term)
 
     def test_an_endless_result_scrolls_till_ctrl_c(self):
