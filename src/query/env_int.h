@@ -3,6 +3,7 @@
 #define QUERY_ENV_INT_H
 
 #include "query/query_int.h"
+#include "value/time.h"
 
 #define MEMORY_MESSAGE                                                                                                 \
         "The query needs more than the %zu bytes of memory that a query may use. Ask for less at a time (pluck, "      \
@@ -40,6 +41,21 @@ Status env_table_uuids(Env *env, TableVal *table, TableVal **ret) MUST_USE;
 void env_done(Env *env); /* closes everything */
 size_t env_memory(const Env *env);
 Bytes message_cut(Env *env, Bytes text);
+
+/* Terms that are evaluated and compiled (exec_compile.h): what both have to mean the same by. */
+/* a < b and the like, by the term's type, for an order as value_compare gives it. */
+static inline bool compare_in_order(unsigned type, int order)
+{
+        switch (type) {
+        case TERM_LT: return order < 0;
+        case TERM_LE: return order <= 0;
+        case TERM_GT: return order > 0;
+        case TERM_GE: return order >= 0;
+        default: return order == 0;
+        }
+}
+/* What YEAR .. SECONDS take out of a time. (time_terms.c) */
+TimePart time_part_of(unsigned type);
 
 /* batch.c */
 typedef enum SourceKind { SOURCE_EAGER, SOURCE_RANGE, SOURCE_TABLE } SourceKind;

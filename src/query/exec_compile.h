@@ -109,16 +109,4 @@ Value exec_path_get(Value row, ExecPath path);
 bool exec_has_type_field(Value v);
 /* The value of a variable; V_NONE if there is none. */
 Value exec_outer(const Frame *frame, const ExecNode *node);
-/* a < b and the like, for an order as value_compare gives it. */
-static inline bool exec_in_order(unsigned type, int order)
-{
-        switch (type) {
-        case TERM_LT: return order < 0;
-        case TERM_LE: return order <= 0;
-        case TERM_GT: return order > 0;
-        case TERM_GE: return order >= 0;
-        default: return order == 0;
-        }
-}
-
 #endif

@@ -286,21 +286,12 @@ static ExecAnswer contains(Value array, Value wanted, Value *ret)
 static ExecAnswer part_of_time(unsigned type, Value time, Value *ret)
 {
         double number;
-        TimePart part;
         if (!value_is(time, V_TIME))
                 return EXEC_BAIL;
-        switch (type) {
-        case TERM_TO_EPOCH_TIME: *ret = value_number(time_epoch(time)); return EXEC_OK;
-        case TERM_YEAR: part = TIME_YEAR; break;
-        case TERM_MONTH: part = TIME_MONTH; break;
-        case TERM_DAY: part = TIME_DAY; break;
-        case TERM_DAY_OF_WEEK: part = TIME_DAY_OF_WEEK; break;
-        case TERM_DAY_OF_YEAR: part = TIME_DAY_OF_YEAR; break;
-        case TERM_HOURS: part = TIME_HOURS; break;
-        case TERM_MINUTES: part = TIME_MINUTES; break;
-        default: part = TIME_SECONDS; break;
-        }
-        MUST(made_or_bail(time_part(time, part, &number)));
+        if (type == TERM_TO_EPOCH_TIME)
+                number = time_epoch(time);
+        else
+                MUST(made_or_bail(time_part(time, time_part_of(type), &number)));
         *ret = value_number(number);
         return EXEC_OK;
 }
@@ -338,7 +329,7 @@ static ExecAnswer compare(const ExecNode *node, const ExecRow *row, const ExecPr
         RUN(node->args[0], &left);
         for (size_t i = 1; holds && i < node->count; i++) {
                 RUN(node->args[i], &right);
-                holds = exec_in_order(node->type, value_compare(left, right));
+                holds = compare_in_order(node->type, value_compare(left, right));
                 left = right;
         }
         *ret = value_bool(holds != (node->type == TERM_NE));

@@ -93,7 +93,7 @@ static const uint8_t *compare_words(const Run *r, unsigned type, const Vec *word
         const Column *column = words->column;
         uint8_t *of_word = arena_array(r->arena, uint8_t, column->words);
         for (uint32_t i = 0; i < column->words; i++)
-                of_word[i] = exec_in_order(type, value_compare(column_word(column, i), with));
+                of_word[i] = compare_in_order(type, value_compare(column_word(column, i), with));
         return truths_of_words(r, words, of_word);
 }
 
@@ -120,7 +120,7 @@ static const uint8_t *compare_pair(const Run *r, unsigned type, const Vec *a, co
                 if (value_is(left, V_NONE) || value_is(right, V_NONE))
                         out[i] = TRUTH_MISSING;
                 else
-                        out[i] = exec_in_order(type, value_compare(left, right));
+                        out[i] = compare_in_order(type, value_compare(left, right));
         }
         return out;
 }

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "query/query_int.h"
+#include "query/env_int.h"
 #include "value/time.h"
 
 #define RANDOM_FLOAT_HALF (DBL_MAX / 2)
@@ -265,17 +265,6 @@ static Status term_round(Env *env, const Term *term, Val *ret)
 
 /* --- comparison and logic --- */
 
-static bool in_order(unsigned type, int order)
-{
-        switch (type) {
-        case TERM_LT: return order < 0;
-        case TERM_LE: return order <= 0;
-        case TERM_GT: return order > 0;
-        case TERM_GE: return order >= 0;
-        default: return order == 0;
-        }
-}
-
 /* True if each neighbouring pair is in order; NE is the opposite of EQ, also for more than two. Stops at the first pair
  * that is not. */
 static Status term_compare(Env *env, const Term *term, Val *ret)
@@ -288,7 +277,7 @@ static Status term_compare(Env *env, const Term *term, Val *ret)
         for (size_t i = 1; holds && i < args.count; i++) {
                 Value right;
                 TRY(args_datum(&args, i, &right));
-                holds = in_order(term->type, value_compare(left, right));
+                holds = compare_in_order(term->type, value_compare(left, right));
                 left = right;
         }
         *ret = val_datum(term, value_bool(holds != (term->type == TERM_NE)));

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "query/query_int.h"
+#include "query/env_int.h"
 #include "value/time.h"
 
 /* An argument that must be a time; complains at the argument. */
@@ -155,25 +155,28 @@ static Status term_time_of_day(Env *env, const Term *term, Val *ret)
         return ST_OK;
 }
 
+TimePart time_part_of(unsigned type)
+{
+        switch (type) {
+        case TERM_YEAR: return TIME_YEAR;
+        case TERM_MONTH: return TIME_MONTH;
+        case TERM_DAY: return TIME_DAY;
+        case TERM_DAY_OF_WEEK: return TIME_DAY_OF_WEEK;
+        case TERM_DAY_OF_YEAR: return TIME_DAY_OF_YEAR;
+        case TERM_HOURS: return TIME_HOURS;
+        case TERM_MINUTES: return TIME_MINUTES;
+        default: return TIME_SECONDS;
+        }
+}
+
 static Status term_part(Env *env, const Term *term, Val *ret)
 {
-        TimePart part;
-        switch (term->type) {
-        case TERM_YEAR: part = TIME_YEAR; break;
-        case TERM_MONTH: part = TIME_MONTH; break;
-        case TERM_DAY: part = TIME_DAY; break;
-        case TERM_DAY_OF_WEEK: part = TIME_DAY_OF_WEEK; break;
-        case TERM_DAY_OF_YEAR: part = TIME_DAY_OF_YEAR; break;
-        case TERM_HOURS: part = TIME_HOURS; break;
-        case TERM_MINUTES: part = TIME_MINUTES; break;
-        default: part = TIME_SECONDS; break;
-        }
         Args args;
         Value time;
         double number;
         TRY(args_begin(env, term, &args));
         TRY(args_time(&args, 0, &time));
-        TRY(fail_at(env, term, time_part(time, part, &number)));
+        TRY(fail_at(env, term, time_part(time, time_part_of(term->type), &number)));
         *ret = val_datum(term, value_number(number));
         return ST_OK;
 }

@@ -90,7 +90,7 @@ static inline Status no_problem(void *ctx, const char *text)
         return ST_OK;
 }
 
-static inline void tell_tree(World *w, TableVerify *verify, Snapshot *snapshot, uint64_t id, uint32_t tree)
+static inline void tell_tree(TableVerify *verify, Snapshot *snapshot, uint64_t id, uint32_t tree)
 {
         Cursor *cursor;
         Arena hold;
@@ -117,12 +117,12 @@ static inline void check_agreement_of(World *w, TableRef *const *tables, size_t 
         Snapshot *snapshot;
         ok(table_verify_new(&verify));
         ok(store_pin(w->catalog->documents, &snapshot));
-        tell_tree(w, verify, snapshot, CATALOG_TABLE_ID, 0);
+        tell_tree(verify, snapshot, CATALOG_TABLE_ID, 0);
         store_unpin(snapshot);
         for (size_t i = 0; i < count; i++) {
                 ok(store_pin(tables[i]->store, &snapshot));
                 for (uint32_t tree = 0; tree < 8; tree++)
-                        tell_tree(w, verify, snapshot, tables[i]->store_id, tree);
+                        tell_tree(verify, snapshot, tables[i]->store_id, tree);
                 store_unpin(snapshot);
                 ok(table_verify_table(verify, tables[i]->store_id, tables[i]->engine));
         }

@@ -372,11 +372,11 @@ static void test_verification(void **state)
         char problem[200] = "";
         ok(table_verify_new(&verify));
         ok(store_pin(w.catalog->documents, &snapshot));
-        tell_tree(&w, verify, snapshot, CATALOG_TABLE_ID, 0);
+        tell_tree(verify, snapshot, CATALOG_TABLE_ID, 0);
         store_unpin(snapshot);
         ok(store_pin(t->store, &snapshot));
         for (uint32_t tree = 0; tree < 2; tree++)
-                tell_tree(&w, verify, snapshot, t->store_id, tree);
+                tell_tree(verify, snapshot, t->store_id, tree);
         store_unpin(snapshot);
         ok(table_verify_table(verify, t->store_id, t->engine));
         ok(table_verify_finish(verify, note_problem, problem));
