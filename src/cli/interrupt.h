@@ -1,6 +1,6 @@
 /* interrupt.h - Ctrl-C as something that can be waited for together with a socket or a key.
- * The handler writes a byte into a pipe: whoever polls interrupt_fd() wakes up, and a write that blocks (a pager that
- * is not read on) returns with EINTR. Threads: the main thread; one user at a time. */
+ * The handler writes a byte into a pipe: whoever polls interrupt_fd() wakes up.
+ * Threads: the main thread; one user at a time. */
 #ifndef CLI_INTERRUPT_H
 #define CLI_INTERRUPT_H
 

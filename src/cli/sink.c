@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -48,10 +49,20 @@ void sink_measure(Sink *sink)
 
 /* --- writing --- */
 
+/* In pieces that a pipe ready to be written takes whole (pipe(7)), so that it is in poll that we wait for a slow
+ * reader: there no interrupt is missed, as it would be by a write that had passed on some bytes before it blocked. */
 static Status write_all(int fd, const uint8_t *data, size_t size)
 {
         while (size > 0) {
-                ssize_t n = write(fd, data, size);
+                struct pollfd waited[] = {{.fd = fd, .events = POLLOUT}, {.fd = interrupt_fd(), .events = POLLIN}};
+                if (poll(waited, ELEMENTS(waited), -1) < 0 && errno != EINTR)
+                        return status_errno(errno, "cannot wait for the output");
+                if (waited[0].revents == 0) {
+                        if (interrupt_came())
+                                return status_new(ERR_CANCELLED, "interrupted");
+                        continue;
+                }
+                ssize_t n = write(fd, data, size < PIPE_BUF ? size : PIPE_BUF);
                 if (n >= 0) {
                         data += n;
                         size -= (size_t)n;
@@ -59,14 +70,9 @@ static Status write_all(int fd, const uint8_t *data, size_t size)
                 }
                 if (errno == EPIPE)
                         return status_new(ERR_CLOSED, "nobody reads the output any more");
-                if (errno == EAGAIN || errno == EWOULDBLOCK) { /* somebody who shares the terminal made it so */
-                        struct pollfd waited = {.fd = fd, .events = POLLOUT};
-                        if (poll(&waited, 1, -1) >= 0 || errno == EINTR)
-                                continue;
-                }
-                if (errno != EINTR)
+                if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
                         return status_errno(errno, "cannot write the output");
-                if (interrupt_came())
+                if (errno == EINTR && interrupt_came())
                         return status_new(ERR_CANCELLED, "interrupted");
         }
         return ST_OK;

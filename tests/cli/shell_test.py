@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """photondb query and photondb shell: on a pseudo terminal, in pipes, against a server that goes away."""
 
+import fcntl
 import json
 import os
 import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -157,7 +161,12 @@ class Query(WithServer):
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(1000):
             process.stdout.readline()
-        process.send_signal(signal.SIGINT)  # it is blocked in a write: nobody reads on
+        waiting, before = struct.unpack("i", fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)))[0], -1
+        while waiting != before:  # nobody reads on: at last it waits for its reader, part of its buffer passed on
+            time.sleep(0.2)
+            before = waiting
+            waiting = struct.unpack("i", fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)))[0]
+        process.send_signal(signal.SIGINT)
         process.wait(60)
         self.assertEqual(process.returncode, 130)
         self.assertIn(b"stopped", process.stderr.read())
