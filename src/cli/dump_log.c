@@ -86,6 +86,16 @@ static Value document_of(Bytes value)
         return value_validate(value.data, value.size) ? value_decode(value.data) : value_none();
 }
 
+/* What the row was before, or V_NONE if that is not a document. */
+static Status old_document(DumpLog *dump, const Record *record, Value *ret_old)
+{
+        Bytes old;
+        bool known;
+        TRY(record_old(record, &dump->row, &old, &known));
+        *ret_old = document_of(old);
+        return ST_OK;
+}
+
 /* An entry of an index, or all of them: bytes here. */
 static Status entry_text(DumpLog *dump, const Record *record)
 {
@@ -144,6 +154,15 @@ static Status record_text(DumpLog *dump, const Record *record)
                         TRY(buf_append(out, text.data, text.size));
                 }
         }
+        if (record->before == BEFORE_ROW && !dump->values->keys_only) {
+                Value old;
+                TRY(old_document(dump, record, &old));
+                if (!value_is(old, V_NONE)) {
+                        Bytes text = json_text(old, &dump->row);
+                        TRY(buf_append_str(out, "  was "));
+                        TRY(buf_append(out, text.data, text.size));
+                }
+        }
         return buf_append_byte(out, '\n');
 }
 
@@ -173,6 +192,15 @@ static Status record_json(DumpLog *dump, const Record *record)
                 } else {
                         TRY(buf_append_str(out, ",\"document\":"));
                         TRY(json_write(doc, out));
+                }
+        }
+        if (record->before != BEFORE_UNSAID && !dump->values->keys_only) {
+                Value old = value_null();
+                if (record->before == BEFORE_ROW)
+                        TRY(old_document(dump, record, &old));
+                if (!value_is(old, V_NONE)) {
+                        TRY(buf_append_str(out, ",\"old_document\":"));
+                        TRY(json_write(old, out));
                 }
         }
         return buf_append_byte(out, '}');

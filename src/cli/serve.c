@@ -11,7 +11,7 @@
 
 typedef struct ServeValues {
         const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size,
-                *memory_size, *query_memory, *sort_memory, *spill_max, *query_timeout, *log_budget, *log_archive,
+                *memory_size, *query_memory, *sort_memory, *spill_max, *query_timeout, *log_budget, *log_archive, *log_keep, *log_keep_time,
                 *transaction_timeout, *transaction_memory;
         int64_t max_transactions;
         int64_t driver_port, http_port, cluster_port, threads;
@@ -53,6 +53,10 @@ static const Option serve_options[] = {
          "where new tables that do not say keep their documents: docs/storage.md"},
         {"log-budget", OPTION_TEXT, offsetof(ServeValues, log_budget), "SIZE", "256MiB", NULL, 0, 0,
          "bytes of log that start a checkpoint: the most that a start after a crash replays"},
+        {"log-keep", OPTION_TEXT, offsetof(ServeValues, log_keep), "SIZE", "64MiB", NULL, 0, 0,
+         "keep so much of the log behind a checkpoint, for changefeeds that resume; 0: none"},
+        {"log-keep-time", OPTION_TEXT, offsetof(ServeValues, log_keep_time), "SECONDS", "none", NULL, 0, 0,
+         "but nothing of it that is older than this"},
         {"log-archive", OPTION_TEXT, offsetof(ServeValues, log_archive), "DIR", NULL, NULL, 0, 0,
          "keep log files that a checkpoint made superfluous here, to restore any moment from a backup"},
         {"threads", OPTION_NUMBER, offsetof(ServeValues, threads), "N", "0", NULL, 0, 1024,
@@ -133,10 +137,10 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
 {
         static const char *const engines[] = {"btree", "slab", "memory"};
         const ServeValues *values = invocation->values;
-        uint64_t cache_bytes = 0, memory_bytes = 0, query_memory_bytes, log_budget_bytes;
+        uint64_t cache_bytes = 0, memory_bytes = 0, query_memory_bytes, log_budget_bytes, log_keep_bytes;
         uint64_t sort_memory_bytes = 0, spill_max_bytes = 0;
         uint64_t transaction_memory_bytes;
-        int64_t query_timeout_ms, transaction_timeout_ms;
+        int64_t query_timeout_ms, transaction_timeout_ms, log_keep_ms;
         *ret_exit = EXIT_USAGE;
         if (strcmp(values->cache_size, "auto") != 0)
                 TRY(options_size("--cache-size", values->cache_size, &cache_bytes));
@@ -151,6 +155,8 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
         TRY(parse_timeout("--transaction-timeout", values->transaction_timeout, false, &transaction_timeout_ms));
         TRY(options_size("--transaction-memory", values->transaction_memory, &transaction_memory_bytes));
         TRY(options_size("--log-budget", values->log_budget, &log_budget_bytes));
+        TRY(options_size("--log-keep", values->log_keep, &log_keep_bytes));
+        TRY(parse_timeout("--log-keep-time", values->log_keep_time, true, &log_keep_ms));
         if (!*values->data_dir)
                 return status_new(ERR_INVALID, "--data-dir: the name is empty");
         *ret_exit = EXIT_DONE;
@@ -171,6 +177,8 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
                                  .transaction_memory_bytes = transaction_memory_bytes,
                                  .max_transactions = (size_t)values->max_transactions,
                                  .log_budget_bytes = log_budget_bytes,
+                                 .log_keep_bytes = log_keep_bytes,
+                                 .log_keep_ms = (uint64_t)log_keep_ms,
                                  .log_archive = values->log_archive,
                                  .no_planner = values->no_planner,
                                  .dev_mode = values->dev_mode,

@@ -163,6 +163,10 @@ static void print_durability(Value now, Arena *arena)
                                 as_count(figure(now, "log", "files"), arena), plural(figure(now, "log", "files")),
                                 as_count(figure(now, "log", "position"), arena),
                                 as_count(figure(now, "log", "durable_position"), arena)));
+        if (figure(now, "log", "kept_bytes") > 0)
+                print_line("", arena_printf(arena, "%s kept for feeds that resume, back to commit %s",
+                                            as_bytes(figure(now, "log", "kept_bytes"), arena),
+                                            as_count(figure(now, "log", "reach"), arena)));
         if (figure(now, "log", "syncs") > 0)
                 print_line("", arena_printf(arena, "%s sync%s: half within %s, 99 %% within %s, longest %s",
                                             as_count(figure(now, "log", "syncs"), arena),

@@ -141,8 +141,10 @@ static Status append_durability(const ControlWorld *world, const StoreStats *sta
         const EngineStats *engines = &stats->engines;
         TRY(buf_printf(reply,
                        ",\"log\":{\"bytes\":%" PRIu64 ",\"files\":%" PRIu64 ",\"position\":%" PRIu64
-                       ",\"durable_position\":%" PRIu64 ",",
-                       stats->log_bytes, stats->log_segment_count, stats->last_position, stats->durable_position));
+                       ",\"durable_position\":%" PRIu64 ",\"kept_bytes\":%" PRIu64 ",\"reach\":%" PRIu64
+                       ",\"readers\":%" PRIu64 ",",
+                       stats->log_bytes, stats->log_segment_count, stats->last_position, stats->durable_position,
+                       stats->log_kept_bytes, stats->log_reach, stats->log_reader_count));
         TRY(append_quantiles(reply, &stats->sync_ns));
         TRY(buf_append_str(reply, ",\"failure\":"));
         TRY(append_failure(reply, store_log_error(world->store)));

@@ -369,6 +369,8 @@ static Status open_data(Server *server, const ServerOptions *options)
                 .memory_max_bytes = options->memory_bytes ? options->memory_bytes : ram_bytes() / 4,
                 .cache_max_bytes = options->cache_bytes ? options->cache_bytes : ram_bytes() / 2,
                 .log_budget_bytes = options->log_budget_bytes,
+                .log_keep_bytes = options->log_keep_bytes,
+                .log_keep_ms = options->log_keep_ms,
                 .log_archive = options->log_archive,
                 .checkpoint_done = on_checkpoint,
                 .checkpoint_ctx = server,

@@ -20,6 +20,7 @@ typedef struct ServerOptions {
         size_t cache_bytes;                       /* for tables in files; 0 = half of the RAM */
         size_t memory_bytes;                      /* for tables of the engine `memory`; 0 = a quarter of the RAM */
         uint64_t log_budget_bytes;                /* 0 = the store's default */
+        uint64_t log_keep_bytes, log_keep_ms;     /* see StoreOptions */
         const char *log_archive;                  /* directory; NULL = none */
         size_t query_memory_bytes;                /* per query; 0 = default */
         size_t sort_memory_bytes;                 /* per operator, before temporary files; 0 = a quarter of a query's */

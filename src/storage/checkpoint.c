@@ -318,7 +318,7 @@ CheckpointKind checkpoint_kind(Store *store)
                 store->engines[i].ops->engine_stats(store->engines[i].engine, &stats);
                 bytes += stats.row_bytes;
         }
-        uint64_t log_bytes = wal_bytes(store->wal);
+        uint64_t log_bytes = wal_bytes(store->wal) - wal_kept_bytes(store->wal);
         bool cheap = bytes <= CHEAP_BYTES || bytes <= log_bytes || log_bytes >= store->options.log_budget_bytes;
         return cheap || !files ? CHECKPOINT_ALL : CHECKPOINT_ENGINES;
 }
@@ -378,7 +378,7 @@ void checkpoint_want(Store *store)
 {
         if (!store->options.background)
                 return;
-        bool over = wal_bytes(store->wal) >= store->options.log_budget_bytes &&
+        bool over = wal_bytes(store->wal) - wal_kept_bytes(store->wal) >= store->options.log_budget_bytes &&
                     wal_durable(store->wal) > atomic_load(&store->checkpoint_position);
         if (!over && !atomic_load(&store->asleep))
                 return;

@@ -210,21 +210,21 @@ Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *hold, Byt
         return commit_tree_get(commit, table, 0, key, hold, ret_value, ret_found);
 }
 
-/* Room in the body first, the change then, the record last: a record stands for a change that was made. */
-static Status record_reserve(Commit *commit, size_t key_size, size_t value_size)
+/* The record is put behind the body first (a change may free the row before it), the change is made then, and the
+ * record counts last: a record stands for a change that was made. */
+static Status record_prepare(Commit *commit, const Record *record)
 {
         if (unlikely(commit->of_draft))
                 return ST_OK;
-        return status_context(buf_reserve(&commit->body, record_bytes(key_size, value_size)),
-                              "the changes of one commit are too large");
+        TRY_CTX(buf_reserve(&commit->body, record_bytes(record)), "the changes of one commit are too large");
+        record_fill(commit->body.data + commit->body.size, record);
+        return ST_OK;
 }
 
 static void record_add(Commit *commit, const Record *record)
 {
-        if (unlikely(commit->of_draft))
-                return;
-        record_fill(commit->body.data + commit->body.size, record);
-        commit->body.size += record_bytes(record->key.size, record->value.size);
+        if (likely(!commit->of_draft))
+                commit->body.size += record_bytes(record);
 }
 
 static Status change_apply(const CommitTable *entry, const Record *record, bool *ret_found)
@@ -260,7 +260,7 @@ static Status change(Commit *commit, CommitTable *entry, const Record *record, b
 {
         if (unlikely(!entry->write))
                 return no_write(entry->table);
-        TRY(record_reserve(commit, record->key.size, record->value.size));
+        TRY(record_prepare(commit, record));
         Status st = change_apply(entry, record, ret_found);
         for (int i = 0;
              i < AGAIN_MAX && status_code(st) == ERR_LIMIT && !commit->of_draft && throttle_full(entry->table->host);
@@ -274,18 +274,61 @@ static Status change(Commit *commit, CommitTable *entry, const Record *record, b
         return st;
 }
 
-Status commit_tree_put(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Bytes value)
+static Status put_record(Commit *commit, StoreTable *table, const Record *record)
 {
         CommitTable *entry = commit_find(commit, table);
-        Record record = {.kind = RECORD_PUT, .tree = (uint8_t)tree, .table_id = table->id, .key = key, .value = value};
         bool found;
-        assert(entry && !entry->dropped && tree <= STORE_TREES_MAX);
-        if (key.size > ENGINE_MAX_KEY_BYTES)
-                return status_new(ERR_LIMIT, "the key has %zu bytes, more than %d", key.size, ENGINE_MAX_KEY_BYTES);
-        TRY(change(commit, entry, &record, &found));
+        assert(entry && !entry->dropped);
+        if (record->key.size > ENGINE_MAX_KEY_BYTES)
+                return status_new(ERR_LIMIT, "the key has %zu bytes, more than %d", record->key.size,
+                                  ENGINE_MAX_KEY_BYTES);
+        TRY(change(commit, entry, record, &found));
         entry->changed = true;
-        record_add(commit, &record);
+        record_add(commit, record);
         return ST_OK;
+}
+
+static Status delete_record(Commit *commit, StoreTable *table, const Record *record, bool *ret_found)
+{
+        CommitTable *entry = commit_find(commit, table);
+        assert(entry && !entry->dropped);
+        *ret_found = false;
+        if (record->key.size > ENGINE_MAX_KEY_BYTES)
+                return ST_OK;
+        TRY(change(commit, entry, record, ret_found));
+        if (*ret_found) {
+                entry->changed = true;
+                record_add(commit, record);
+        }
+        return ST_OK;
+}
+
+Status commit_tree_put(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Bytes value)
+{
+        assert(tree <= STORE_TREES_MAX);
+        return put_record(commit, table,
+                          &(Record){.kind = RECORD_PUT,
+                                    .tree = (uint8_t)tree,
+                                    .table_id = table->id,
+                                    .key = key,
+                                    .value = value});
+}
+
+Status commit_put_row(Commit *commit, StoreTable *table, Bytes key, Bytes value, Bytes old)
+{
+        Record record = {.kind = RECORD_PUT, .table_id = table->id, .key = key, .value = value};
+        if (likely(!commit->of_draft))
+                record_set_old(&record, old);
+        return put_record(commit, table, &record);
+}
+
+Status commit_delete_row(Commit *commit, StoreTable *table, Bytes key, Bytes old)
+{
+        Record record = {.kind = RECORD_DELETE, .table_id = table->id, .key = key};
+        bool found;
+        if (likely(!commit->of_draft))
+                record_set_old(&record, old);
+        return delete_record(commit, table, &record, &found);
 }
 
 Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value)
@@ -295,18 +338,9 @@ Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value)
 
 Status commit_tree_delete(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, bool *ret_found)
 {
-        CommitTable *entry = commit_find(commit, table);
         Record record = {.kind = RECORD_DELETE, .tree = (uint8_t)tree, .table_id = table->id, .key = key};
-        assert(entry && !entry->dropped && tree <= STORE_TREES_MAX);
-        *ret_found = false;
-        if (key.size > ENGINE_MAX_KEY_BYTES)
-                return ST_OK;
-        TRY(change(commit, entry, &record, ret_found));
-        if (*ret_found) {
-                entry->changed = true;
-                record_add(commit, &record);
-        }
-        return ST_OK;
+        assert(tree <= STORE_TREES_MAX);
+        return delete_record(commit, table, &record, ret_found);
 }
 
 Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found)
@@ -330,8 +364,8 @@ Status commit_create_table(Commit *commit, uint64_t id, const char *engine, Stor
 {
         Store *store = commit->store;
         _cleanup_(store_table_unrefp) StoreTable *table = NULL;
-        Bytes name = BYTES_STR(engine);
-        TRY(record_reserve(commit, name.size, 0));
+        Record record = {.kind = RECORD_CREATE, .table_id = id, .key = BYTES_STR(engine)};
+        TRY(record_prepare(commit, &record));
         TRY(table_new(store, id, engine, &table));
         atomic_store(&table->dropped, true); /* until it is in the catalog: unref then frees all of it */
 
@@ -356,7 +390,7 @@ Status commit_create_table(Commit *commit, uint64_t id, const char *engine, Stor
                 store_table_unref(table);
                 return st;
         }
-        record_add(commit, &(Record){.kind = RECORD_CREATE, .table_id = id, .key = name});
+        record_add(commit, &record);
         *ret_table = take(table);
         return ST_OK;
 }
@@ -365,8 +399,9 @@ Status commit_drop_table(Commit *commit, StoreTable *table)
 {
         CommitTable *entry = commit_find(commit, table);
         assert(entry && !entry->dropped);
-        TRY(record_reserve(commit, 0, 0));
-        record_add(commit, &(Record){.kind = RECORD_DROP, .table_id = table->id});
+        Record record = {.kind = RECORD_DROP, .table_id = table->id};
+        TRY(record_prepare(commit, &record));
+        record_add(commit, &record);
         entry->dropped = true;
         return ST_OK;
 }

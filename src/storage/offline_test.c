@@ -532,7 +532,7 @@ static void append_records(SimOs *sim, uint64_t after, const Record *records, si
         for (size_t i = 0; i < count; i++) {
                 uint8_t body[512];
                 record_fill(body, &records[i]);
-                OK(wal_append(wal, BYTES(body, record_bytes(records[i].key.size, records[i].value.size)), &position));
+                OK(wal_append(wal, BYTES(body, record_bytes(&records[i])), &position));
         }
         OK(wal_append(wal, BYTES_STR("rubbish"), &position));
         OK(wal_close(wal));

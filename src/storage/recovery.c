@@ -442,6 +442,7 @@ static Status log_open(Store *store, const Replay *replay, const SnapshotHead *h
 {
         WalOptions options = {.segment_bytes = store->options.log_segment_bytes,
                               .tail_max_bytes = store->options.log_tail_max_bytes,
+                              .recent_bytes = store->options.log_recent_bytes,
                               .soft_sync_ms = store->options.soft_sync_ms,
                               .background = store->options.background,
                               .archive = store->archive_dir,

@@ -351,7 +351,7 @@ static void log_changed(void *ctx)
         Store *store = ctx;
         mutex_lock(&store->watch_mu);
         for (size_t i = 0; i < WATCH_MAX; i++)
-                if (store->watches[i].changed)
+                if (store->watches[i].changed && !store->watches[i].of_written)
                         store->watches[i].changed(store->watches[i].ctx);
         mutex_unlock(&store->watch_mu);
         checkpoint_want(store);
@@ -492,6 +492,8 @@ static Status store_new(const StoreOptions *options, Store **ret_store)
                 store->options.log_budget_bytes = (uint64_t)256 << 20;
         if (!store->options.log_tail_max_bytes)
                 store->options.log_tail_max_bytes = (size_t)64 << 20;
+        if (!store->options.log_recent_bytes)
+                store->options.log_recent_bytes = (size_t)8 << 20;
         if (!store->options.soft_sync_ms)
                 store->options.soft_sync_ms = 1000;
         store->options.path = mem_strdup(options->path);
@@ -513,6 +515,8 @@ static Status store_start(Store *store)
         TRY(engines_open(store));
         TRY(recovery_run(store));
         wal_on_change(store->wal, log_changed, store);
+        wal_on_written(store->wal, tail_written, store);
+        wal_keep(store->wal, store->options.log_keep_bytes, store->options.log_keep_ms);
         atomic_store(&store->checkpoint_ended_ns, os_mono_ns(store->os));
         if (store->options.background) {
                 TRY(thread_start(&store->thread, "checkpoint", checkpoint_thread, store));
@@ -569,6 +573,11 @@ void store_stats(Store *store, StoreStats *ret_stats)
                 .last_position = wal_last(store->wal),
                 .durable_position = wal_durable(store->wal),
                 .log_bytes = wal_bytes(store->wal),
+                .log_kept_bytes = wal_kept_bytes(store->wal),
+                .log_reach = wal_reach(store->wal),
+                .log_reader_count = wal.reader_count,
+                .log_recent_bytes = wal.recent_bytes,
+                .written_position = wal_written(store->wal),
                 .log_segment_count = wal.segment_count,
                 .sync_count = wal.sync_count,
                 .commit_count = atomic_load(&store->commit_count),
@@ -743,20 +752,25 @@ Status store_log_error(Store *store)
         return wal_error(store->wal);
 }
 
+Status store_watch_add(Store *store, const StoreWatch *watch, StoreWatch **ret_watch)
+{
+        StoreWatch *place = NULL;
+        mutex_lock(&store->watch_mu);
+        for (size_t i = 0; i < WATCH_MAX && !place; i++)
+                if (!store->watches[i].changed)
+                        place = &store->watches[i];
+        if (place)
+                *place = *watch;
+        mutex_unlock(&store->watch_mu);
+        if (!place)
+                return status_new(ERR_LIMIT, "%d watch the log already, the most that can", WATCH_MAX);
+        *ret_watch = place;
+        return ST_OK;
+}
+
 Status store_watch(Store *store, void (*changed)(void *ctx), void *ctx, StoreWatch **ret_watch)
 {
-        Status st = status_new(ERR_LIMIT, "%d watch the log already, the most that can", WATCH_MAX);
-        mutex_lock(&store->watch_mu);
-        for (size_t i = 0; i < WATCH_MAX; i++) {
-                if (!store->watches[i].changed) {
-                        store->watches[i] = (StoreWatch){.store = store, .changed = changed, .ctx = ctx};
-                        *ret_watch = &store->watches[i];
-                        st = status_free(st);
-                        break;
-                }
-        }
-        mutex_unlock(&store->watch_mu);
-        return st;
+        return store_watch_add(store, &(StoreWatch){.store = store, .changed = changed, .ctx = ctx}, ret_watch);
 }
 
 void store_unwatch(StoreWatch *watch)

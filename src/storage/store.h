@@ -15,7 +15,7 @@
 #include "storage/engine.h"
 #include "storage/moment.h"
 
-#define STORE_FORMAT_VERSION 3
+#define STORE_FORMAT_VERSION 4
 
 typedef struct Store Store;
 typedef struct StoreTable StoreTable; /* counted */
@@ -36,6 +36,10 @@ typedef struct StoreOptions {
          * checkpoint is made at once and the log begins anew behind it. ERR_NOT_FOUND: the log does not reach it. */
         StoreMoment recover_to;
         bool restoring; /* by store_restore alone: opens a directory that is marked as not yet whole (file RESTORE) */
+        /* A cut of the log keeps files for readers (tail.h) until they have so many bytes together (0: it keeps none), and
+         * of these only what is not older than log_keep_ms (0: of any age) or what an open reader has still to read. */
+        uint64_t log_keep_bytes, log_keep_ms;
+        size_t log_recent_bytes;   /* of the log stay in memory for readers, while there are any; 0 = 8 MiB */
         size_t log_tail_max_bytes; /* appended and not yet synced; a commit waits beyond it; 0 = 64 MiB */
         uint64_t soft_sync_ms;     /* soft commits are synced at the latest after this; 0 = 1000 */
         /* After each attempt of the snapshot thread, from that thread; `st` is borrowed. NULL is fine. */
@@ -47,6 +51,11 @@ typedef struct StoreOptions {
 typedef struct StoreStats {
         uint64_t last_position, durable_position;
         uint64_t log_bytes, log_segment_count, sync_count, commit_count;
+        uint64_t log_kept_bytes;    /* of log_bytes, in files that are kept for readers alone */
+        uint64_t log_reach;         /* readers can begin behind this position */
+        uint64_t log_reader_count;  /* open now */
+        uint64_t log_recent_bytes;  /* in memory for them */
+        uint64_t written_position;  /* see tail.h */
         Histogram sync_ns; /* of the log */
         uint64_t replayed_frames, replayed_bytes, replay_ns;
         uint64_t checkpoint_position; /* every engine's is at least this */
@@ -128,6 +137,10 @@ MUST_USE Status commit_get(Commit *commit, StoreTable *table, Bytes key, Arena *
                            bool *ret_found);
 MUST_USE Status commit_put(Commit *commit, StoreTable *table, Bytes key, Bytes value);
 MUST_USE Status commit_delete(Commit *commit, StoreTable *table, Bytes key, bool *ret_found);
+/* The same, by whoever knows the row that is there (`old`; data NULL: none): the log says then what it was, for
+ * readers of the log (tail.h). It is read before anything changes. */
+MUST_USE Status commit_put_row(Commit *commit, StoreTable *table, Bytes key, Bytes value, Bytes old);
+MUST_USE Status commit_delete_row(Commit *commit, StoreTable *table, Bytes key, Bytes old);
 /* The same for one of the table's trees. Index entries are in the log as rows are, so that a replay needs nobody to
  * derive them. */
 MUST_USE Status commit_tree_get(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Arena *hold,

@@ -80,6 +80,7 @@ struct StoreWatch {
         Store *store;
         void (*changed)(void *ctx); /* GUARDED_BY(store->watch_mu); NULL: free */
         void *ctx;
+        bool of_written; /* GUARDED_BY(store->watch_mu): a TailWatch */
 };
 
 struct Store {
@@ -155,6 +156,13 @@ Status tables_list(Store *store, StoreTable ***ret_tables, size_t *ret_count);
 void tables_clear(Store *store);
 /* The host of an engine's tables. */
 StoreEngine *store_engine(Store *store, const EngineOps *ops);
+
+/* A free place among the watches. */
+Status store_watch_add(Store *store, const StoreWatch *watch, StoreWatch **ret_watch);
+
+/* --- tail.c --- */
+/* From the log thread: more of the log is written. */
+void tail_written(void *store);
 
 /* --- recovery.c: from snapshot file, engines' files and log; sets store->wal, positions and tables --- */
 Status recovery_run(Store *store);

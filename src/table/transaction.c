@@ -275,11 +275,11 @@ static Status put_part(Committing *c, CommitPart *part, Arena *arena)
         TableRef *table = part->entry->table;
         for (size_t i = 0; i < part->count; i++) {
                 const CommitRow *row = &part->rows[i];
-                bool found;
-                if (row->change.new_value.data)
-                        TRY(commit_put(c->commit, table->store, row->change.key, row->change.new_value));
+                const DraftChange *change = &row->change;
+                if (change->new_value.data)
+                        TRY(commit_put_row(c->commit, table->store, change->key, change->new_value, change->old_value));
                 else
-                        TRY(commit_delete(c->commit, table->store, row->change.key, &found));
+                        TRY(commit_delete_row(c->commit, table->store, change->key, change->old_value));
                 if (part->schema->unique)
                         TRY(index_apply_removals(c->commit, table->store, &row->ops));
         }

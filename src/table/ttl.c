@@ -180,7 +180,7 @@ static Status delete_one(Batch *batch, Bytes key, Arena *arena, size_t *bytes)
         if (!index_row_time(batch->schema->ttl.index, row, &time_s) || time_s > batch->due_s)
                 return ST_OK;
         TRY(index_plan(batch->schema, key, row, value_null(), arena, &ops));
-        TRY(commit_delete(batch->commit, store, key, &found));
+        TRY(commit_delete_row(batch->commit, store, key, row_bytes));
         TRY(index_apply(batch->commit, store, &ops));
         batch->deleted_count++;
         *bytes += row_bytes.size;

@@ -204,15 +204,14 @@ static bool plan_changes(const Plan *plan)
 /* Puts the planned row; the writer lock is held. */
 static Status put_row(Write *w, const Plan *plan)
 {
-        bool found;
         if (!plan_changes(plan))
                 return ST_OK;
         if (likely(!w->draft))
                 table_count_writes(w->table, 1);
         if (plan->new_bytes.data)
-                TRY(commit_put(held_commit(w), w->table->store, plan->key, plan->new_bytes));
+                TRY(commit_put_row(held_commit(w), w->table->store, plan->key, plan->new_bytes, plan->old_bytes));
         else
-                TRY(commit_delete(held_commit(w), w->table->store, plan->key, &found));
+                TRY(commit_delete_row(held_commit(w), w->table->store, plan->key, plan->old_bytes));
         return index_apply(held_commit(w), w->table->store, &plan->index_ops);
 }
 

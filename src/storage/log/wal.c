@@ -13,70 +13,16 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "os/thread.h"
 
 #define CHUNK_BYTES    ((size_t)256 << 10) /* or an eighth of the tail, if that is less */
 #define SPARE_CHUNKS   4
 #define WRITE_AFTER_MS 20                /* a soft commit reaches the file after this at the latest: survives kill -9 */
 #define SYNC_AT_BYTES  ((size_t)8 << 20) /* so much unsynced is synced early, to give the memory back */
 #define RETRY_MS       1000
-#define ERROR_BYTES    512
 #define REWRITE_NAME   "rewrite.tmp"
-#define COPY_BYTES     ((size_t)1 << 20)
-
-typedef struct Chunk Chunk;
-struct Chunk {
-        Chunk *next;
-        size_t size, capacity;
-        size_t written, synced; /* offsets; synced <= written <= size */
-        uint64_t last_position; /* of the last frame in it */
-        uint8_t data[];
-};
-
-struct Wal {
-        OsDir *dir;
-        Os *os;
-        WalOptions options;
-        uint64_t salt;
-        size_t chunk_bytes;
-        bool started;
-        WalContents contents; /* what was found; its segments moved to `segments` */
-        void (*changed)(void *ctx);
-        void *changed_ctx;
-        Thread thread;
-        atomic_uint_fast64_t durable;
-
-        Mutex mu;  /* order 80 in docs/locks.md */
-        Cond work; /* the log thread waits */
-        Cond done; /* everybody else waits */
-        /* --- GUARDED_BY(mu) --- */
-        Chunk *first, *last; /* the tail */
-        Chunk *spare;
-        unsigned spare_count;
-        uint64_t last_position, written_position;
-        int64_t wall_us;    /* of the newest frame */
-        uint64_t want;      /* somebody waits for this position */
-        size_t tail_bytes;  /* appended, not synced */
-        bool asleep;        /* the log thread waits without a time limit */
-        bool closing, busy; /* busy: a round is running */
-        bool rotate;
-        bool failed;
-        StatusCode error_code;
-        char error[ERROR_BYTES];
-        WalSegments segments;
-        WalStats stats;
-        uint64_t file_bytes; /* sum over segments */
-        /* --- the running round; else GUARDED_BY(mu) --- */
-        OsFile *file; /* NULL: the next frame starts a segment */
-        bool anew;    /* the next segment holds what may be in older ones too; see segment_start */
-        bool unnamed; /* `file` is REWRITE_NAME */
-        WalSegment current;
-        uint64_t offset, generation;
-};
 
 static Status failure(Wal *wal) REQUIRES(wal->mu)
 {
@@ -105,40 +51,65 @@ static Status tail_reserve(Wal *wal, size_t bytes, Chunk **ret_chunk) REQUIRES(w
                 }
                 chunk->next = NULL;
                 chunk->size = chunk->written = chunk->synced = 0;
+                chunk->refs = 0;
+                chunk->detached = false;
                 if (wal->last)
                         wal->last->next = chunk;
                 else
-                        wal->first = chunk;
+                        wal->oldest = wal->first = chunk;
                 wal->last = chunk;
         }
         *ret_chunk = chunk;
         return ST_OK;
 }
 
+void wal_chunk_free(Wal *wal, Chunk *chunk)
+{
+        if (chunk->capacity == wal->chunk_bytes && wal->spare_count < SPARE_CHUNKS) {
+                chunk->next = wal->spare;
+                wal->spare = chunk;
+                wal->spare_count++;
+        } else {
+                mem_free(chunk);
+        }
+}
+
+void wal_recent_trim(Wal *wal)
+{
+        size_t budget = wal->readers ? wal->options.recent_bytes : 0;
+        while (wal->oldest != wal->first && wal->recent_bytes > budget) {
+                Chunk *chunk = wal->oldest;
+                wal->oldest = chunk->next;
+                wal->recent_bytes -= chunk->capacity;
+                if (chunk->refs)
+                        chunk->detached = true;
+                else
+                        wal_chunk_free(wal, chunk);
+        }
+        Chunk *chunk = wal->first;
+        if (wal->readers || !chunk || chunk->synced < chunk->size)
+                return;
+        /* Nobody looks at the last one: it is used again from its beginning. */
+        if (chunk->capacity == wal->chunk_bytes) {
+                chunk->size = chunk->written = chunk->synced = 0;
+        } else {
+                wal->oldest = wal->first = wal->last = NULL;
+                mem_free(chunk);
+        }
+}
+
 /* Everything written is synced now. */
 static void tail_release(Wal *wal) REQUIRES(wal->mu)
 {
-        while (wal->first) {
-                Chunk *chunk = wal->first;
+        for (Chunk *chunk = wal->first; chunk; chunk = wal->first) {
                 wal->tail_bytes -= chunk->written - chunk->synced;
                 chunk->synced = chunk->written;
-                if (chunk->synced < chunk->size)
+                if (chunk->synced < chunk->size || !chunk->next)
                         break;
-                if (chunk->capacity == wal->chunk_bytes && chunk == wal->last) {
-                        chunk->size = chunk->written = chunk->synced = 0;
-                        break;
-                }
                 wal->first = chunk->next;
-                if (!wal->first)
-                        wal->last = NULL;
-                if (chunk->capacity == wal->chunk_bytes && wal->spare_count < SPARE_CHUNKS) {
-                        chunk->next = wal->spare;
-                        wal->spare = chunk;
-                        wal->spare_count++;
-                } else {
-                        mem_free(chunk);
-                }
+                wal->recent_bytes += chunk->capacity;
         }
+        wal_recent_trim(wal);
 }
 
 static void chunks_free(Chunk *chunk)
@@ -163,19 +134,23 @@ static void segment_list(Wal *wal, WalSegment segment) REQUIRES(wal->mu)
  * frame. */
 static Status segment_start(Wal *wal, uint64_t first)
 {
-        WalSegment segment = {.first = first, .generation = wal->generation + 1, .bytes = sizeof(WalSegmentHeader)};
+        WalSegment segment = {.first = first, .generation = wal->generation + 1, .bytes = sizeof(WalSegmentHeader), .salt = wal->salt};
         WalSegmentHeader header = {.magic = WAL_SEGMENT_MAGIC,
                                    .version = WAL_VERSION,
                                    .header_bytes = sizeof(header),
                                    .first_position = first,
                                    .generation = segment.generation,
-                                   .salt = wal->salt};
+                                   .salt = wal->salt,
+                                   .made_us = os_wall_us(wal->os)};
         char name[WAL_NAME_BYTES] = REWRITE_NAME;
         int flags = OS_READ | OS_WRITE | OS_CREATE | (wal->anew ? OS_TRUNCATE : OS_EXCLUSIVE);
-        header.checksum = bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8);
+        segment.made_us = header.made_us;
         if (!wal->anew)
                 wal_segment_name(&segment, name);
         mutex_lock(&wal->mu);
+        header.run_count = wal->run_count;
+        memcpy(header.runs, wal->runs, sizeof(header.runs));
+        header.checksum = bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8);
         Status st = wal_segments_add(&wal->segments, segment);
         if (!st) {
                 wal->segments.count--;
@@ -201,6 +176,22 @@ static Status segment_start(Wal *wal, uint64_t first)
         return os_dir_sync(wal->dir);
 }
 
+/* What is written is in a file that has its name. */
+static void seen_advance(Wal *wal) REQUIRES(wal->mu)
+{
+        if (atomic_load(&wal->seen) < wal->written_position)
+                atomic_store_explicit(&wal->seen, wal->written_position, memory_order_release);
+}
+
+/* Before a sync, which takes its time. */
+static void written_tell(Wal *wal)
+{
+        uint64_t seen = atomic_load(&wal->seen);
+        if (seen > wal->told && wal->written)
+                wal->written(wal->written_ctx);
+        wal->told = seen;
+}
+
 /* The segment written anew is complete and synced. */
 static Status segment_name(Wal *wal)
 {
@@ -213,6 +204,7 @@ static Status segment_name(Wal *wal)
         wal->anew = false;
         mutex_lock(&wal->mu);
         segment_list(wal, wal->current);
+        seen_advance(wal);
         mutex_unlock(&wal->mu);
         return ST_OK;
 }
@@ -256,6 +248,7 @@ static Status round_write(Wal *wal, uint64_t target, bool sync)
                 rotate = wal->rotate;
                 mutex_unlock(&wal->mu);
                 if (size == 0) {
+                        written_tell(wal);
                         if ((sync || wal->anew) && unsynced)
                                 TRY(round_sync(wal));
                         return ST_OK;
@@ -277,13 +270,13 @@ static Status round_write(Wal *wal, uint64_t target, bool sync)
                 if (!wal->unnamed) {
                         wal->segments.items[wal->segments.count - 1].bytes += size;
                         wal->file_bytes += size;
+                        seen_advance(wal);
                 }
                 mutex_unlock(&wal->mu);
         }
 }
 
-/* A file that the log does not need. One that is gone already is fine. */
-static Status file_remove(Wal *wal, const WalSegment *segment)
+Status wal_file_remove(Wal *wal, const WalSegment *segment)
 {
         char name[WAL_NAME_BYTES];
         wal_segment_name(segment, name);
@@ -296,7 +289,7 @@ static Status file_remove(Wal *wal, const WalSegment *segment)
 /* Removes a segment from the disk and the list. */
 static Status segment_remove(Wal *wal, size_t at) REQUIRES(wal->mu)
 {
-        TRY(file_remove(wal, &wal->segments.items[at]));
+        TRY(wal_file_remove(wal, &wal->segments.items[at]));
         wal->file_bytes -= wal->segments.items[at].bytes;
         wal->segments.count--;
         memmove(&wal->segments.items[at], &wal->segments.items[at + 1],
@@ -307,7 +300,7 @@ static Status segment_remove(Wal *wal, size_t at) REQUIRES(wal->mu)
 /* The segment cannot be trusted any more: what was written to it and not synced is written anew, to another. */
 static void round_failed(Wal *wal, Status st)
 {
-        char text[ERROR_BYTES];
+        char text[WAL_ERROR_BYTES];
         bool named = wal->file && !wal->anew;
         wal->file = os_file_close(wal->file);
         if (wal->unnamed)
@@ -319,8 +312,8 @@ static void round_failed(Wal *wal, Status st)
         for (Chunk *chunk = wal->first; chunk; chunk = chunk->next)
                 chunk->written = chunk->synced;
         wal->written_position = durable;
-        /* A segment that holds nothing durable is of no use. */
-        if (named && wal->segments.count && wal->segments.items[wal->segments.count - 1].first == durable + 1)
+        /* A segment that holds nothing durable is of no use, unless readers have seen what it holds. */
+        if (named && atomic_load(&wal->seen) <= durable && wal->segments.count && wal->segments.items[wal->segments.count - 1].first == durable + 1)
                 status_ignore(segment_remove(wal, wal->segments.count - 1));
         wal->failed = true;
         wal->error_code = status_code(st) == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_IO;
@@ -349,6 +342,7 @@ static bool round_run(Wal *wal, bool sync) REQUIRES(wal->mu)
                         if (wal->segments.items[i - 1].first >= wal->segments.items[i].first)
                                 status_ignore(segment_remove(wal, i - 1));
         }
+        written_tell(wal);
         bool news = !worked || was_failed || atomic_load(&wal->durable) != before;
         mutex_unlock(&wal->mu);
         if (news && wal->changed)
@@ -362,7 +356,8 @@ static bool round_run(Wal *wal, bool sync) REQUIRES(wal->mu)
 static void log_thread(void *arg)
 {
         Wal *wal = arg;
-        uint64_t waited_ms = 0; /* since the oldest unsynced frame was noticed */
+        const uint64_t ms = UINT64_C(1000000), soft_ns = wal->options.soft_sync_ms * ms;
+        uint64_t waited_ns = 0; /* since the oldest unsynced frame was noticed */
         mutex_lock(&wal->mu);
         for (;;) {
                 uint64_t durable = atomic_load(&wal->durable);
@@ -370,7 +365,7 @@ static void log_thread(void *arg)
                         cond_wait_for(&wal->work, &wal->mu, RETRY_MS * UINT64_C(1000000));
                         if (!wal->closing)
                                 round_run(wal, true);
-                        waited_ms = 0;
+                        waited_ns = 0;
                         continue;
                 }
                 if (wal->closing) {
@@ -379,7 +374,7 @@ static void log_thread(void *arg)
                         break;
                 }
                 if (wal->last_position == durable) {
-                        waited_ms = 0;
+                        waited_ns = 0;
                         wal->asleep = true;
                         cond_wait(&wal->work, &wal->mu);
                         wal->asleep = false;
@@ -387,30 +382,30 @@ static void log_thread(void *arg)
                 }
                 if (wal->want > durable || wal->tail_bytes >= MIN(SYNC_AT_BYTES, wal->options.tail_max_bytes / 2)) {
                         round_run(wal, true);
-                        waited_ms = 0;
+                        waited_ns = 0;
                         continue;
                 }
                 /* Only soft commits: written soon, synced later. A wait that was cut short is measured, any other is
                  * counted: the clock of a simulated machine stands still. */
                 bool nothing_to_write = wal->written_position == wal->last_position;
-                uint64_t wait_ms = wal->options.soft_sync_ms > waited_ms ? wal->options.soft_sync_ms - waited_ms : 0;
+                uint64_t wait_ns = soft_ns > waited_ns ? soft_ns - waited_ns : 0;
                 if (!nothing_to_write)
-                        wait_ms = MIN(wait_ms, (uint64_t)WRITE_AFTER_MS);
-                if (wait_ms > 0) {
-                        int64_t started = os_mono_ns(wal->os);
+                        wait_ns = wal->eager ? 0 : MIN(wait_ns, WRITE_AFTER_MS * ms);
+                int64_t started = os_mono_ns(wal->os);
+                if (wait_ns > 0) {
                         wal->asleep = nothing_to_write;
-                        bool woken = cond_wait_for(&wal->work, &wal->mu, wait_ms * UINT64_C(1000000));
+                        bool woken = cond_wait_for(&wal->work, &wal->mu, wait_ns);
                         wal->asleep = false;
                         if (woken) {
-                                waited_ms += (uint64_t)(os_mono_ns(wal->os) - started) / 1000000;
+                                waited_ns += (uint64_t)(os_mono_ns(wal->os) - started);
                                 continue;
                         }
+                        started = os_mono_ns(wal->os);
                 }
-                waited_ms += wait_ms;
-                bool due = waited_ms >= wal->options.soft_sync_ms;
+                waited_ns += wait_ns;
+                bool due = waited_ns >= soft_ns;
                 round_run(wal, due);
-                if (due)
-                        waited_ms = 0;
+                waited_ns = due ? 0 : waited_ns + (uint64_t)(os_mono_ns(wal->os) - started);
         }
         mutex_unlock(&wal->mu);
 }
@@ -420,7 +415,7 @@ static void log_thread(void *arg)
 static void wal_free(Wal *wal)
 {
         os_file_close(wal->file);
-        chunks_free(wal->first);
+        chunks_free(wal->oldest);
         chunks_free(wal->spare);
         wal_segments_done(&wal->segments);
         wal_contents_done(&wal->contents);
@@ -450,6 +445,8 @@ static void tail_add(Wal *wal, Chunk *chunk, const WalFrame *frame) REQUIRES(wal
 {
         size_t bytes = wal_frame_bytes(frame->body.size);
         frame_fill(wal, chunk->data + chunk->size, frame, WAL_COMMIT);
+        if (chunk->size == 0)
+                chunk->first_position = frame->position;
         chunk->size += bytes;
         chunk->last_position = frame->position;
         wal->tail_bytes += bytes;
@@ -483,15 +480,24 @@ Status wal_open(OsDir *dir, const WalOptions *options, uint64_t after_position, 
         WalContents *contents = &wal->contents;
         Status st = os_random(wal->os, &wal->salt, sizeof(wal->salt));
         if (!st)
+                st = os_random(wal->os, &wal->run_id, sizeof(wal->run_id));
+        if (!st)
                 st = wal_contents_read(dir, after_position, contents);
         for (size_t i = 0; i < contents->segments.count && !st; i++) {
                 wal->file_bytes += contents->segments.items[i].bytes;
                 st = wal_segments_add(&wal->segments, contents->segments.items[i]);
+                if (i + 1 < contents->segments.count && contents->segments.items[i + 1].first - 1 <= after_position)
+                        wal->kept_bytes = wal->file_bytes;
         }
         wal->generation = MAX(contents->generation, options->generation);
         wal->last_position = contents->last;
         wal->written_position = contents->proved;
         atomic_store(&wal->durable, contents->proved);
+        atomic_store(&wal->seen, contents->last);
+        wal->told = contents->last;
+        wal->begin = contents->segments.count ? contents->segments.items[0].first : contents->last + 1;
+        wal->run_count = contents->run_count;
+        memcpy(wal->runs, contents->runs, sizeof(wal->runs));
         wal->anew = contents->proved < contents->last;
         if (!st && wal->anew)
                 st = wal_frames_read(dir, contents, contents->proved, tail_again, wal);
@@ -561,17 +567,6 @@ Status wal_replay(Wal *wal, uint64_t after_position, Status (*call)(void *ctx, c
         return ST_OK;
 }
 
-/* Before anything that they were overruled by goes, or they would come back to life. */
-static Status overruled_remove(Wal *wal)
-{
-        WalSegments *overruled = &wal->contents.overruled;
-        if (overruled->count == 0)
-                return ST_OK;
-        for (; overruled->count; overruled->count--)
-                TRY(file_remove(wal, &overruled->items[overruled->count - 1]));
-        return os_dir_sync(wal->dir);
-}
-
 Status wal_forget(Wal *wal) NO_TSA
 {
         assert(!wal->started);
@@ -581,12 +576,14 @@ Status wal_forget(Wal *wal) NO_TSA
         if (wal->unnamed)
                 status_ignore(os_dir_remove(wal->dir, REWRITE_NAME));
         wal->unnamed = wal->anew = wal->failed = false;
-        chunks_free(wal->first);
-        wal->first = wal->last = NULL;
-        wal->tail_bytes = 0;
+        chunks_free(wal->oldest);
+        wal->oldest = wal->first = wal->last = NULL;
+        wal->tail_bytes = wal->recent_bytes = 0;
         wal->written_position = wal->last_position;
         atomic_store(&wal->durable, wal->last_position);
-        TRY(overruled_remove(wal));
+        atomic_store(&wal->seen, wal->last_position);
+        wal->told = wal->last_position;
+        TRY(wal_overruled_remove(wal));
         const WalSegments *found = &wal->contents.segments;
         uint64_t last_found = found->count ? found->items[found->count - 1].generation : 0;
         uint64_t next = wal->contents.last + 1;
@@ -596,19 +593,24 @@ Status wal_forget(Wal *wal) NO_TSA
                 uint64_t end = segment->generation >= last_found ? wal->contents.last : next - 1;
                 if (end <= wal->last_position)
                         break;
-                TRY(file_remove(wal, segment));
+                TRY(wal_file_remove(wal, segment));
                 TRY(os_dir_sync(wal->dir));
                 next = segment->first;
                 wal->file_bytes -= segment->bytes;
                 wal->segments.count--;
         }
         wal->contents.last = wal->last_position;
+        /* What is left may end before wal_last(): readers begin behind it. */
+        wal->begin = wal->last_position + 1;
         return ST_OK;
 }
 
 Status wal_start(Wal *wal) NO_TSA
 {
         assert(!wal->started);
+        if (wal->run_count == WAL_RUNS_MAX)
+                memmove(wal->runs, wal->runs + 1, --wal->run_count * sizeof(WalRun));
+        wal->runs[wal->run_count++] = (WalRun){.id = wal->run_id, .after = wal->last_position};
         if (wal->options.background)
                 TRY(thread_start(&wal->thread, "log", log_thread, wal));
         wal->started = true;
@@ -783,86 +785,6 @@ void wal_rotate(Wal *wal)
         mutex_unlock(&wal->mu);
 }
 
-/* A whole log file into the archive, durable there under its own name. */
-static Status file_archive(Wal *wal, const WalSegment *segment)
-{
-        OsDir *archive = wal->options.archive;
-        _cleanup_(os_file_closep) OsFile *from = NULL, *to = NULL;
-        _cleanup_(mem_freep) uint8_t *buffer = mem_alloc(COPY_BYTES);
-        char name[WAL_NAME_BYTES], temporary[WAL_NAME_BYTES + 4];
-        uint64_t offset = 0;
-        size_t got;
-        if (!buffer)
-                return status_nomem();
-        wal_segment_name(segment, name);
-        snprintf(temporary, sizeof(temporary), "%s.tmp", name);
-        TRY(os_file_open(wal->dir, name, OS_READ, &from));
-        TRY(os_file_open(archive, temporary, OS_WRITE | OS_CREATE | OS_TRUNCATE, &to));
-        do {
-                TRY(os_file_read_at(from, offset, buffer, COPY_BYTES, &got));
-                if (got)
-                        TRY(os_file_write_at(to, offset, buffer, got));
-                offset += got;
-        } while (got == COPY_BYTES);
-        TRY(os_file_sync(to));
-        to = os_file_close(to);
-        TRY(os_dir_rename(archive, temporary, name));
-        return os_dir_sync(archive);
-}
-
-static void segment_unlist(Wal *wal, uint64_t generation)
-{
-        mutex_lock(&wal->mu);
-        for (size_t i = 0; i < wal->segments.count; i++) {
-                if (wal->segments.items[i].generation != generation)
-                        continue;
-                wal->file_bytes -= wal->segments.items[i].bytes;
-                wal->segments.count--;
-                memmove(&wal->segments.items[i], &wal->segments.items[i + 1],
-                        (wal->segments.count - i) * sizeof(WalSegment));
-                break;
-        }
-        mutex_unlock(&wal->mu);
-}
-
-Status wal_cut(Wal *wal, uint64_t position)
-{
-        _cleanup_(mem_freep) WalSegment *cut = NULL;
-        size_t n = 0;
-        TRY(overruled_remove(wal));
-        mutex_lock(&wal->mu);
-        while (wal->busy)
-                cond_wait(&wal->done, &wal->mu);
-        while (n + 1 < wal->segments.count && wal->segments.items[n + 1].first - 1 <= position)
-                n++;
-        /* The last one goes when nothing in it or in memory is needed any more; the next frame starts another. */
-        bool all = n + 1 == wal->segments.count && !wal->failed && wal->last_position <= position &&
-                   atomic_load(&wal->durable) == wal->last_position;
-        n += all;
-        if (n > 0) {
-                cut = mem_alloc(n * sizeof(WalSegment));
-                if (!cut) {
-                        mutex_unlock(&wal->mu);
-                        return status_nomem();
-                }
-                memcpy(cut, wal->segments.items, n * sizeof(WalSegment));
-                if (all)
-                        wal->file = os_file_close(wal->file);
-        }
-        mutex_unlock(&wal->mu);
-
-        /* Oldest first and without the lock: copying and removing large files takes time. */
-        for (size_t i = 0; i < n; i++) {
-                if (wal->options.archive)
-                        TRY_CTX(file_archive(wal, &cut[i]),
-                                "archiving log file %020" PRIu64 "-%010" PRIu64 ".log of %s into %s", cut[i].first,
-                                cut[i].generation, os_dir_path(wal->dir), os_dir_path(wal->options.archive));
-                TRY(file_remove(wal, &cut[i]));
-                segment_unlist(wal, cut[i].generation);
-        }
-        return n > 0 ? os_dir_sync(wal->dir) : ST_OK;
-}
-
 uint64_t wal_bytes(Wal *wal)
 {
         mutex_lock(&wal->mu);
@@ -877,6 +799,10 @@ void wal_stats(Wal *wal, WalStats *ret_stats)
         *ret_stats = wal->stats;
         ret_stats->segment_count = wal->segments.count;
         ret_stats->tail_bytes = wal->tail_bytes;
+        ret_stats->recent_bytes = wal->recent_bytes;
+        ret_stats->reader_count = 0;
+        for (const WalReader *reader = wal->readers; reader; reader = reader->next)
+                ret_stats->reader_count++;
         mutex_unlock(&wal->mu);
 }
 
@@ -888,6 +814,17 @@ Status wal_step(Wal *wal)
         if (wal->failed || wal->last_position > atomic_load(&wal->durable))
                 if (!round_run(wal, true))
                         st = failure(wal);
+        mutex_unlock(&wal->mu);
+        return st;
+}
+
+Status wal_step_write(Wal *wal)
+{
+        Status st = ST_OK;
+        mutex_lock(&wal->mu);
+        assert(!wal->options.background);
+        if (!round_run(wal, false))
+                st = failure(wal);
         mutex_unlock(&wal->mu);
         return st;
 }

@@ -19,6 +19,7 @@ typedef struct Wal Wal;
 typedef struct WalOptions {
         uint64_t segment_bytes; /* a segment is closed when it has this many */
         size_t tail_max_bytes;  /* appended and not yet synced */
+        size_t recent_bytes;    /* while there are readers so much stays in memory for them when it is synced */
         uint64_t soft_sync_ms;  /* nothing stays unsynced for longer */
         bool background;        /* false: no thread; wal_step() does the work (tests) */
         OsDir *archive;         /* gets each file before wal_cut() removes it; borrowed; NULL: none */
@@ -63,23 +64,57 @@ MUST_USE Status wal_error(Wal *wal);
 /* `changed` is called from the log thread after each sync or failure (background = false: from wal_step), without the
  * log's lock. One only; set before the first append. */
 void wal_on_change(Wal *wal, void (*changed)(void *ctx), void *ctx);
-/* Removes segments that hold only positions <= `position`; with an archive each is durable there before. What could not
- * be archived or removed stays, and is tried again the next time. */
+/* Removes segments that hold only positions <= `position`, but for what wal_keep() says; with an archive each is durable
+ * there before. What could not be archived or removed stays, and is tried again the next time. */
 MUST_USE Status wal_cut(Wal *wal, uint64_t position);
 /* The next frame begins a new segment, so that a later wal_cut() up to here can remove all there is now. */
 void wal_rotate(Wal *wal);
-uint64_t wal_bytes(Wal *wal); /* of all segment files */
+/* From now on wal_cut keeps the newest files of those it could remove, for readers: until they have `bytes` together
+ * (0: none), and of these only what is not older than `ms` (0: of any age) or what an open reader has still to read. */
+void wal_keep(Wal *wal, uint64_t bytes, uint64_t ms);
+uint64_t wal_bytes(Wal *wal);      /* of all segment files */
+uint64_t wal_kept_bytes(Wal *wal); /* of these, in files kept for readers alone */
 /* The number of the newest file ever made. To be kept where the log is cut as a whole, and given to wal_open: so that
  * numbers never repeat, not in an archive either. */
 uint64_t wal_generation(Wal *wal);
 
 typedef struct WalStats {
-        uint64_t segment_count, sync_count, replayed_frames, replayed_bytes, tail_bytes;
+        uint64_t segment_count, sync_count, replayed_frames, replayed_bytes, tail_bytes, recent_bytes, reader_count;
         Histogram sync_ns;
 } WalStats;
 void wal_stats(Wal *wal, WalStats *ret_stats);
 /* background = false: one round of write and sync; while the log is failed: one attempt to write it anew. */
 MUST_USE Status wal_step(Wal *wal);
+MUST_USE Status wal_step_write(Wal *wal); /* the same without the sync */
+
+/* --- following the log: wal_tail.c --- */
+/* Every position up to it is in a file, synced or not: it survives the end of the process, if not that of the power.
+ * Never descends. */
+uint64_t wal_written(Wal *wal);
+/* Readers can begin behind this position or any later one. */
+uint64_t wal_reach(Wal *wal);
+/* `written` is called from the log thread after wal_written() has advanced, without the log's lock. One only; set
+ * before the first append. */
+void wal_on_written(Wal *wal, void (*written)(void *ctx), void *ctx);
+/* While `eager` has been called more often with true than with false, appended frames are written at once. */
+void wal_eager(Wal *wal, bool eager);
+/* Reads frames in order, from memory if they are recent, else from the files. A reader is one thread's at a time; it
+ * holds no lock between calls, and stops neither appends nor cuts. Closed before the log. */
+typedef struct WalReader WalReader;
+/* ERR_NOT_FOUND: the log does not reach back so far; see wal_reach(). */
+MUST_USE Status wal_reader_open(Wal *wal, uint64_t after_position, WalReader **ret_reader);
+/* The next frame that is written; its body lives until the next call. *ret_found is false if there is none yet.
+ * ERR_NOT_FOUND: it was cut off meanwhile. After an error the reader stands where it stood. */
+MUST_USE Status wal_reader_next(WalReader *reader, WalFrame *ret_frame, bool *ret_found);
+uint64_t wal_reader_position(const WalReader *reader); /* of the last frame given */
+void wal_reader_close(WalReader *reader);              /* NULL is fine */
+
+/* --- runs: each opening of the log that wrote to it --- */
+/* The one that wrote `position`, or will; 0: the log does not say any more. */
+uint64_t wal_run_at(Wal *wal, uint64_t position);
+/* What a run wrote is in the log up to *ret_last (UINT64_MAX: it is the present one); what it may have written behind
+ * that was lost with the power. False: nothing is known of it. */
+bool wal_run_find(Wal *wal, uint64_t id, uint64_t *ret_last);
 
 /* --- looking at a log's files: no locks, no changes; `dir` may be an archive, or belong to a running process --- */
 typedef struct WalScan {

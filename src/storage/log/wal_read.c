@@ -8,7 +8,8 @@
 
 #include "base/mem.h"
 
-#define READ_BYTES ((size_t)1 << 20)
+#define READ_BYTES      ((size_t)1 << 20)
+#define WAL_HEADER_HEAD 64 /* of a header of any format */
 
 void wal_segment_name(const WalSegment *segment, char out[WAL_NAME_BYTES])
 {
@@ -80,53 +81,50 @@ static int segment_compare(const void *a, const void *b)
         return (x->first > y->first) - (x->first < y->first);
 }
 
-/* A window of a file. */
-typedef struct Reader {
-        OsFile *file;
-        uint64_t size;
-        uint64_t start; /* where the window begins in the file */
-        Buf window;
-} Reader;
-
-static void reader_done(Reader *reader)
+void wal_window_init(WalWindow *window, size_t bytes)
 {
-        os_file_close(reader->file);
-        buf_done(&reader->window);
+        *window = (WalWindow){.bytes = bytes};
+        buf_init(&window->data, WAL_MAX_BODY_BYTES + MAX(bytes, READ_BYTES));
+}
+
+void wal_window_done(WalWindow *window)
+{
+        window->file = os_file_close(window->file);
+        buf_done(&window->data);
 }
 
 /* *ret_data = `size` bytes at `offset`, which the file has; valid until the next call. */
-static Status reader_get(Reader *reader, uint64_t offset, size_t size, const uint8_t **ret_data)
+static Status window_get(WalWindow *window, uint64_t offset, size_t size, const uint8_t **ret_data)
 {
-        if (offset < reader->start || offset + size > reader->start + reader->window.size) {
-                size_t got, n = (size_t)MIN((uint64_t)MAX(size, READ_BYTES), reader->size - offset);
-                buf_clear(&reader->window);
-                TRY(buf_reserve(&reader->window, n));
-                TRY(os_file_read_at(reader->file, offset, reader->window.data, n, &got));
-                reader->start = offset;
-                reader->window.size = got;
+        if (offset < window->start || offset + size > window->start + window->data.size) {
+                size_t got, n = (size_t)MIN((uint64_t)MAX(size, window->bytes), window->size - offset);
+                buf_clear(&window->data);
+                TRY(buf_reserve(&window->data, n));
+                TRY(os_file_read_at(window->file, offset, window->data.data, n, &got));
+                window->start = offset;
+                window->data.size = got;
                 if (got < size)
                         return status_new(ERR_IO, "the file became shorter while it was read");
         }
-        *ret_data = reader->window.data + (offset - reader->start);
+        *ret_data = window->data.data + (offset - window->start);
         return ST_OK;
 }
 
-/* Is there a whole frame at `offset`? Then *ret_header and *ret_body (valid until the next read) say what. */
-static Status frame_get(Reader *reader, uint64_t offset, uint64_t salt, WalFrameHeader *ret_header,
-                        const uint8_t **ret_body, bool *ret_valid)
+Status wal_frame_get(WalWindow *window, uint64_t offset, uint64_t salt, WalFrameHeader *ret_header,
+                     const uint8_t **ret_body, bool *ret_valid)
 {
         const uint8_t *data;
         *ret_valid = false;
-        if (offset + sizeof(WalFrameHeader) > reader->size)
+        if (offset + sizeof(WalFrameHeader) > window->size)
                 return ST_OK;
-        TRY(reader_get(reader, offset, sizeof(WalFrameHeader), &data));
+        TRY(window_get(window, offset, sizeof(WalFrameHeader), &data));
         memcpy(ret_header, data, sizeof(*ret_header));
         if (ret_header->magic != WAL_FRAME_MAGIC || ret_header->body_size > WAL_MAX_BODY_BYTES)
                 return ST_OK;
         size_t size = sizeof(WalFrameHeader) + ret_header->body_size;
-        if (size > reader->size - offset)
+        if (size > window->size - offset)
                 return ST_OK;
-        TRY(reader_get(reader, offset, size, &data));
+        TRY(window_get(window, offset, size, &data));
         *ret_valid = (bytes_hash(data + 8, size - 8) ^ salt) == ret_header->checksum;
         *ret_body = data + sizeof(WalFrameHeader);
         return ST_OK;
@@ -134,18 +132,18 @@ static Status frame_get(Reader *reader, uint64_t offset, uint64_t salt, WalFrame
 
 /* Does a later frame of this file prove that `position` was durable once? Frames begin at multiples of 8. A client
  * cannot plant one inside its data: it does not know the salt. */
-static Status was_durable(Reader *reader, uint64_t offset, uint64_t salt, uint64_t position, bool *ret_proved)
+static Status was_durable(WalWindow *window, uint64_t offset, uint64_t salt, uint64_t position, bool *ret_proved)
 {
         *ret_proved = false;
-        for (; offset + sizeof(WalFrameHeader) <= reader->size; offset += 8) {
+        for (; offset + sizeof(WalFrameHeader) <= window->size; offset += 8) {
                 const uint8_t *data, *body;
                 WalFrameHeader header;
                 bool valid;
-                TRY(reader_get(reader, offset, sizeof(WalFrameHeader), &data));
+                TRY(window_get(window, offset, sizeof(WalFrameHeader), &data));
                 if (load_u32(data + offsetof(WalFrameHeader, magic)) != WAL_FRAME_MAGIC ||
                     load_u64(data + offsetof(WalFrameHeader, synced)) < position)
                         continue;
-                TRY(frame_get(reader, offset, salt, &header, &body, &valid));
+                TRY(wal_frame_get(window, offset, salt, &header, &body, &valid));
                 if (valid) {
                         *ret_proved = true;
                         return ST_OK;
@@ -196,20 +194,20 @@ static Status visit_frame(Visit *visit, const WalFrameHeader *header, const uint
  * it ends: it may end in a torn write. */
 static Status segment_read(OsDir *dir, const WalSegment *segment, uint64_t limit, bool last, Visit *visit)
 {
-        _cleanup_(reader_done) Reader reader = {0};
+        _cleanup_(wal_window_done) WalWindow window;
         char name[WAL_NAME_BYTES];
         wal_segment_name(segment, name);
-        buf_init(&reader.window, WAL_MAX_BODY_BYTES + READ_BYTES);
-        TRY(os_file_open(dir, name, OS_READ, &reader.file));
-        TRY(os_file_size(reader.file, &reader.size));
+        wal_window_init(&window, READ_BYTES);
+        TRY(os_file_open(dir, name, OS_READ, &window.file));
+        TRY(os_file_size(window.file, &window.size));
         uint64_t offset = sizeof(WalSegmentHeader), expected = segment->first;
         while (expected < limit) {
                 WalFrameHeader header;
                 const uint8_t *body = NULL;
                 bool valid, proved = !last;
-                if (last && offset == reader.size)
+                if (last && offset == window.size)
                         break;
-                TRY(frame_get(&reader, offset, segment->salt, &header, &body, &valid));
+                TRY(wal_frame_get(&window, offset, segment->salt, &header, &body, &valid));
                 if (valid)
                         visit->proved = MAX(visit->proved, header.synced);
                 if (valid && header.kind == WAL_SEAL && header.position + 1 == expected) {
@@ -219,7 +217,7 @@ static Status segment_read(OsDir *dir, const WalSegment *segment, uint64_t limit
                 }
                 if (!valid || header.position != expected) {
                         if (last)
-                                TRY(was_durable(&reader, offset, segment->salt, expected, &proved));
+                                TRY(was_durable(&window, offset, segment->salt, expected, &proved));
                         if (proved)
                                 return status_new(ERR_CORRUPT,
                                                   "log file %s/%s is damaged at offset %" PRIu64 ": commit %" PRIu64
@@ -240,8 +238,19 @@ static Status segment_read(OsDir *dir, const WalSegment *segment, uint64_t limit
         return ST_OK;
 }
 
+static Status version_error(OsDir *dir, const char *name, uint32_t version)
+{
+        if (version > WAL_VERSION)
+                return status_hint(status_new(ERR_VERSION, "log file %s/%s has format %u; this version reads %d",
+                                              os_dir_path(dir), name, version, WAL_VERSION),
+                                   "start the newer version that wrote it, or choose another directory");
+        return status_hint(status_new(ERR_VERSION, "log file %s/%s has the older format %u; this version reads %d",
+                                      os_dir_path(dir), name, version, WAL_VERSION),
+                           "export the data with the version that wrote it, or choose another directory");
+}
+
 /* The header of a segment. *ret_torn: the power went while the file was made; it never held a frame. */
-static Status header_read(OsDir *dir, WalSegment *segment, bool *ret_torn)
+static Status header_read(OsDir *dir, WalSegment *segment, WalContents *contents, bool *ret_torn)
 {
         _cleanup_(os_file_closep) OsFile *file = NULL;
         WalSegmentHeader header;
@@ -251,28 +260,30 @@ static Status header_read(OsDir *dir, WalSegment *segment, bool *ret_torn)
         TRY(os_file_open(dir, name, OS_READ, &file));
         TRY(os_file_size(file, &segment->bytes));
         TRY(os_file_read_at(file, 0, &header, sizeof(header), &got));
+        /* One of another format may be shorter; its version stands where ours does. */
+        if (got >= WAL_HEADER_HEAD && header.magic == WAL_SEGMENT_MAGIC && header.header_bytes <= got &&
+            header.header_bytes >= WAL_HEADER_HEAD && header.version != WAL_VERSION &&
+            bytes_hash((const uint8_t *)&header + 8, header.header_bytes - 8) == header.checksum)
+                return version_error(dir, name, header.version);
         bool good = got == sizeof(header) && header.magic == WAL_SEGMENT_MAGIC &&
+                    header.run_count <= WAL_RUNS_MAX && header.version == WAL_VERSION &&
                     bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8) == header.checksum;
         /* The header is synced before the first frame is written (log I2). */
         *ret_torn = !good && segment->bytes <= sizeof(header);
         if (!good && !*ret_torn)
                 return status_new(ERR_CORRUPT, "log file %s/%s is damaged at offset 0: its header is not readable",
                                   os_dir_path(dir), name);
-        if (good && header.version > WAL_VERSION)
-                return status_hint(status_new(ERR_VERSION, "log file %s/%s has format %u; this version reads %d",
-                                              os_dir_path(dir), name, header.version, WAL_VERSION),
-                                   "start the newer version that wrote it, or choose another directory");
-        if (good && header.version < WAL_VERSION)
-                return status_hint(status_new(ERR_VERSION,
-                                              "log file %s/%s has the older format %u; this version reads %d",
-                                              os_dir_path(dir), name, header.version, WAL_VERSION),
-                                   "export the data with the version that wrote it, or choose another directory");
         if (good && (segment->first == 0 || header.first_position != segment->first ||
                      header.generation != segment->generation))
                 return status_new(ERR_CORRUPT,
                                   "log file %s/%s is damaged at offset 24: it is not the file its name says",
                                   os_dir_path(dir), name);
         segment->salt = header.salt;
+        segment->made_us = header.made_us;
+        if (good) {
+                contents->run_count = (size_t)header.run_count;
+                memcpy(contents->runs, header.runs, sizeof(header.runs));
+        }
         return ST_OK;
 }
 
@@ -285,6 +296,22 @@ static Status segment_keep(WalContents *contents, WalSegment segment)
                 kept->count--;
         }
         return wal_segments_add(kept, segment);
+}
+
+/* All of a file's positions are in data files, as a later one begins soon enough. */
+static bool not_needed(const WalSegments *found, size_t at, uint64_t after_position)
+{
+        for (size_t i = at + 1; i < found->count; i++)
+                if (found->items[i].first > 0 && found->items[i].first - 1 <= after_position)
+                        return true;
+        return false;
+}
+
+static Status segments_overrule(WalContents *contents)
+{
+        for (; contents->segments.count; contents->segments.count--)
+                TRY(wal_segments_add(&contents->overruled, contents->segments.items[contents->segments.count - 1]));
+        return ST_OK;
 }
 
 static Status missing_error(OsDir *dir, uint64_t first, uint64_t after)
@@ -318,9 +345,17 @@ Status wal_contents_read(OsDir *dir, uint64_t after_position, WalContents *ret_c
         *contents = (WalContents){.last = after_position, .proved = after_position};
         TRY(files_list(dir, &found));
         for (size_t i = 0; i < found.count; i++) {
-                bool torn;
+                bool torn = false;
                 contents->generation = found.items[i].generation;
-                TRY(header_read(dir, &found.items[i], &torn));
+                Status st = header_read(dir, &found.items[i], contents, &torn);
+                if (status_code(st) == ERR_CORRUPT && not_needed(&found, i, after_position)) {
+                        /* Kept for readers, who cannot get over the gap: it goes, and what is before it. */
+                        status_ignore(st);
+                        TRY(segments_overrule(contents));
+                        TRY(wal_segments_add(&contents->overruled, found.items[i]));
+                        continue;
+                }
+                TRY(st);
                 if (!torn)
                         TRY(segment_keep(contents, found.items[i]));
         }
@@ -382,7 +417,7 @@ static Status scan_headers(OsDir *dir, const WalScan *scan, WalContents *content
         TRY(files_list(dir, &found));
         for (size_t i = 0; i < found.count; i++) {
                 bool torn = false;
-                Status st = header_read(dir, &found.items[i], &torn);
+                Status st = header_read(dir, &found.items[i], contents, &torn);
                 result->file_count++;
                 result->byte_count += found.items[i].bytes;
                 if (st)

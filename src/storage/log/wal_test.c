@@ -190,16 +190,16 @@ static void test_damage_or_torn(void **state)
         OK(wal_sync(log.wal, 10));
         crash(&log, SIM_DROP); /* wal_close seals, but that is not synced */
         newest_file(&log, path);
-        OK(sim_flip_bit(log.sim, path, 64 + 60, 3));
+        OK(sim_flip_bit(log.sim, path, sizeof(WalSegmentHeader) + 60, 3));
         Status st = log_open(&log, 0);
         assert_int_equal(status_code(st), ERR_CORRUPT);
         status_text(st, text, sizeof(text));
         assert_non_null(strstr(text, path));
-        assert_non_null(strstr(text, "offset 64"));
+        assert_non_null(strstr(text, "offset 512"));
         status_free(st);
-        OK(sim_flip_bit(log.sim, path, 64 + 60, 3));
+        OK(sim_flip_bit(log.sim, path, sizeof(WalSegmentHeader) + 60, 3));
         /* The last frame: nothing shows that it was durable. */
-        uint64_t offset = 64;
+        uint64_t offset = sizeof(WalSegmentHeader);
         uint8_t body[4096];
         for (uint64_t p = 1; p < 10; p++)
                 offset += wal_frame_bytes(body_of(p, body));
@@ -553,13 +553,13 @@ static void test_scan(void **state)
         }
         char full[160];
         snprintf(full, sizeof(full), "log/%s", path);
-        OK(sim_flip_bit(log.sim, full, 100, 1));
+        OK(sim_flip_bit(log.sim, full, sizeof(WalSegmentHeader) + 36, 1));
         scan = (Scan){0};
         WalScan calls = {.ctx = &scan, .problem = scan_problem_seen};
         OK(wal_scan(log.dir, 0, &calls, &result));
         assert_int_equal(result.problem_count, 1);
         assert_int_equal(result.last_position, 61);
-        OK(sim_flip_bit(log.sim, full, 100, 1));
+        OK(sim_flip_bit(log.sim, full, sizeof(WalSegmentHeader) + 36, 1));
         OK(sim_flip_bit(log.sim, full, 30, 1)); /* a header */
         OK(wal_scan(log.dir, 0, &calls, &result));
         assert_true(result.problem_count >= 1);
