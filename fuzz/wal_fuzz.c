@@ -10,8 +10,9 @@
 #include "base/mem.h"
 #include "os/sim.h"
 #include "storage/log/wal_int.h"
+#include "storage/record.h"
 #include "storage/snapshot_file.h"
-#include "storage/store.h"
+#include "storage/tail.h"
 
 #define REQUIRE(condition)                                                                                             \
         do {                                                                                                           \
@@ -88,9 +89,38 @@ static void repair_snapshot(uint8_t *data, size_t size, uint64_t position)
         }
 }
 
+/* All that the log has, by a reader: what is damaged is said. */
+static void follow(Store *store)
+{
+        TailReader *reader;
+        TailCommit commit;
+        Arena hold;
+        bool found = true;
+        Status st = ST_OK;
+        arena_init(&hold, 1 << 20);
+        REQUIRE_OK(tail_open(store, tail_reach(store), &reader));
+        while (!(st = tail_next(reader, &commit, &found)) && found) {
+                Record record;
+                Bytes old;
+                bool more = true, known;
+                for (size_t offset = 0; more && !st;) {
+                        st = record_next(commit.body, &offset, &record, &more);
+                        if (!st && more)
+                                st = record_old(&record, &hold, &old, &known);
+                        arena_reset(&hold);
+                }
+                status_free(st);
+        }
+        REQUIRE(!st || status_code(st) == ERR_CORRUPT);
+        status_free(st);
+        tail_close(reader);
+        arena_done(&hold);
+}
+
 static void use_store(SimOs *sim)
 {
-        StoreOptions options = {.os = sim_os(sim), .path = "data", .memory_max_bytes = 64 << 20};
+        StoreOptions options = {
+                .os = sim_os(sim), .path = "data", .memory_max_bytes = 64 << 20, .log_keep_bytes = 1 << 20};
         Store *store;
         StoreStats before, after;
         Status st = store_open(&options, &store);
@@ -100,6 +130,7 @@ static void use_store(SimOs *sim)
                 status_free(st);
                 return;
         }
+        follow(store);
         store_stats(store, &before);
         if (before.last_position < UINT64_MAX / 2) {
                 Commit *commit;

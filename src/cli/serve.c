@@ -11,8 +11,8 @@
 
 typedef struct ServeValues {
         const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size,
-                *memory_size, *query_memory, *sort_memory, *spill_max, *query_timeout, *log_budget, *log_archive, *log_keep, *log_keep_time,
-                *transaction_timeout, *transaction_memory;
+                *memory_size, *query_memory, *sort_memory, *spill_max, *query_timeout, *log_budget, *log_archive,
+                *log_keep, *log_keep_time, *transaction_timeout, *transaction_memory;
         int64_t max_transactions;
         int64_t driver_port, http_port, cluster_port, threads;
         int log_level, log_format, storage;

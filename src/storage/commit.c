@@ -306,12 +306,10 @@ static Status delete_record(Commit *commit, StoreTable *table, const Record *rec
 Status commit_tree_put(Commit *commit, StoreTable *table, uint32_t tree, Bytes key, Bytes value)
 {
         assert(tree <= STORE_TREES_MAX);
-        return put_record(commit, table,
-                          &(Record){.kind = RECORD_PUT,
-                                    .tree = (uint8_t)tree,
-                                    .table_id = table->id,
-                                    .key = key,
-                                    .value = value});
+        return put_record(
+                commit, table,
+                &(Record){
+                        .kind = RECORD_PUT, .tree = (uint8_t)tree, .table_id = table->id, .key = key, .value = value});
 }
 
 Status commit_put_row(Commit *commit, StoreTable *table, Bytes key, Bytes value, Bytes old)

@@ -9,7 +9,8 @@
  *   0x00  not said      0x40  there was no row      0x80  `old` says: what differs from the new value
  *
  *      new   | first `prefix` bytes | ......... | last `suffix` bytes |        old   0        4        8             12
- *      old   | the same             | middle    | the same            |              | prefix | suffix | middle_size | middle
+ *      old   | the same             | middle    | the same            |              | prefix | suffix | middle_size |
+ * middle
  *
  * A deletion has no new value, so its middle is the row as a whole. */
 #ifndef STORAGE_RECORD_H

@@ -36,8 +36,9 @@ typedef struct StoreOptions {
          * checkpoint is made at once and the log begins anew behind it. ERR_NOT_FOUND: the log does not reach it. */
         StoreMoment recover_to;
         bool restoring; /* by store_restore alone: opens a directory that is marked as not yet whole (file RESTORE) */
-        /* A cut of the log keeps files for readers (tail.h) until they have so many bytes together (0: it keeps none), and
-         * of these only what is not older than log_keep_ms (0: of any age) or what an open reader has still to read. */
+        /* A cut of the log keeps files for readers (tail.h) until they have so many bytes together (0: it keeps none),
+         * and of these only what is not older than log_keep_ms (0: of any age) or what an open reader has still to
+         * read. */
         uint64_t log_keep_bytes, log_keep_ms;
         size_t log_recent_bytes;   /* of the log stay in memory for readers, while there are any; 0 = 8 MiB */
         size_t log_tail_max_bytes; /* appended and not yet synced; a commit waits beyond it; 0 = 64 MiB */
@@ -51,12 +52,12 @@ typedef struct StoreOptions {
 typedef struct StoreStats {
         uint64_t last_position, durable_position;
         uint64_t log_bytes, log_segment_count, sync_count, commit_count;
-        uint64_t log_kept_bytes;    /* of log_bytes, in files that are kept for readers alone */
-        uint64_t log_reach;         /* readers can begin behind this position */
-        uint64_t log_reader_count;  /* open now */
-        uint64_t log_recent_bytes;  /* in memory for them */
-        uint64_t written_position;  /* see tail.h */
-        Histogram sync_ns; /* of the log */
+        uint64_t log_kept_bytes;   /* of log_bytes, in files that are kept for readers alone */
+        uint64_t log_reach;        /* readers can begin behind this position */
+        uint64_t log_reader_count; /* open now */
+        uint64_t log_recent_bytes; /* in memory for them */
+        uint64_t written_position; /* see tail.h */
+        Histogram sync_ns;         /* of the log */
         uint64_t replayed_frames, replayed_bytes, replay_ns;
         uint64_t checkpoint_position; /* every engine's is at least this */
         uint64_t checkpoint_count;

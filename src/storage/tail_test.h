@@ -1,5 +1,5 @@
-/* tail_test.h - a follower: what a reader of the log makes of it, for tests. Every row that the log says was there before
- * must be the one that the records before have left. */
+/* tail_test.h - a follower: what a reader of the log makes of it, for tests. Every row that the log says was there
+ * before must be the one that the records before have left. */
 #ifndef STORAGE_TAIL_TEST_H
 #define STORAGE_TAIL_TEST_H
 
@@ -18,7 +18,10 @@ typedef struct Follower {
         Map *rows; /* table's number and key -> FollowedRow */
         TailReader *reader;
         Arena hold;
-        uint64_t commits, changes, known, olds; /* records of rows; those that say what was before; those where it is a row */
+        uint64_t unsaid_table; /* of this one the log need not say what was before */
+        uint64_t commits;
+        uint64_t changes, known, olds; /* records of rows; those that say what was before; those where it is a row */
+        uint64_t unsaid;               /* those that do not although they ought to */
 } Follower;
 
 static inline void follower_open(Follower *follower, Store *store, uint64_t after_position)
@@ -76,6 +79,7 @@ static inline void follower_record(Follower *follower, const Record *record)
         OK(record_old(record, &follower->hold, &old, &known));
         follower->changes++;
         follower->known += known;
+        follower->unsaid += !known && record->table_id != follower->unsaid_table;
         follower->olds += old.data != NULL;
         if (known) {
                 assert_int_equal(old.data != NULL, now.data != NULL);

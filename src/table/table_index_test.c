@@ -600,7 +600,9 @@ static void test_verification(void **state)
         Bytes key = key_encode(value_number(1), &w.arena);
         ok(commit_begin(w.store, &commit));
         ok(commit_lock(commit, t->store));
-        ok(commit_delete(commit, t->store, key, &found));
+        Bytes old;
+        ok(commit_get(commit, t->store, key, &w.arena, &old, &found));
+        ok(commit_delete_row(commit, t->store, key, old));
         ok(commit_finish(commit, &position));
         assert_int_equal(problems(), 1);
         w.source->table_unref(t);

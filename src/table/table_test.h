@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "os/sim.h"
+#include "storage/tail_test.h"
 #include "table/table_int.h"
 #include "value/json.h"
 
@@ -62,7 +63,8 @@ static inline Status test_random(void *ctx, void *out, size_t size)
 
 static inline Status world_try_open(World *w)
 {
-        StoreOptions options = {.os = sim_os(w->sim), .path = "data", .background = w->background};
+        StoreOptions options = {
+                .os = sim_os(w->sim), .path = "data", .background = w->background, .log_keep_bytes = UINT64_C(1) << 40};
         TRY(store_open(&options, &w->store));
         Status st = catalog_open(w->store, &w->host, NULL, w->by_hand, &w->catalog);
         if (st) {
@@ -78,9 +80,24 @@ static inline void world_open(World *w)
         ok(world_try_open(w));
 }
 
+/* Whatever a test did to rows, the log says what they were before. */
+static inline void world_follow(World *w, uint64_t catalog_id)
+{
+        Follower follower = {.unsaid_table = catalog_id};
+        if (tail_reach(w->store) > 0)
+                return;
+        status_ignore(w->background ? store_sync(w->store, UINT64_MAX) : store_step(w->store));
+        follower_open(&follower, w->store, 0);
+        status_ignore(follow(&follower)); /* an error is the test's: its disk fails */
+        assert_int_equal(follower.unsaid, 0);
+        follower_done(&follower);
+}
+
 static inline void world_close(World *w)
 {
+        uint64_t catalog_id = store_table_id(w->catalog->documents);
         w->catalog = table_source_close(w->catalog);
+        world_follow(w, catalog_id);
         Store *store = take(w->store);
         status_ignore(store_close(store));
 }

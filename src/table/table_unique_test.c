@@ -364,7 +364,7 @@ static void test_verification(void **state)
         ok(index_plan(schema, key, value_null(), row, &w.arena, &ops));
         ok(commit_begin(w.store, &commit));
         ok(commit_lock(commit, t->store));
-        ok(commit_put(commit, t->store, key, BYTES(row.encoded, value_encoded_size(row))));
+        ok(commit_put_row(commit, t->store, key, BYTES(row.encoded, value_encoded_size(row)), BYTES_NONE));
         ok(index_apply(commit, t->store, &ops));
         ok(commit_finish(commit, &position));
         TableVerify *verify;

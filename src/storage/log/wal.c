@@ -134,7 +134,10 @@ static void segment_list(Wal *wal, WalSegment segment) REQUIRES(wal->mu)
  * frame. */
 static Status segment_start(Wal *wal, uint64_t first)
 {
-        WalSegment segment = {.first = first, .generation = wal->generation + 1, .bytes = sizeof(WalSegmentHeader), .salt = wal->salt};
+        WalSegment segment = {.first = first,
+                              .generation = wal->generation + 1,
+                              .bytes = sizeof(WalSegmentHeader),
+                              .salt = wal->salt};
         WalSegmentHeader header = {.magic = WAL_SEGMENT_MAGIC,
                                    .version = WAL_VERSION,
                                    .header_bytes = sizeof(header),
@@ -313,7 +316,8 @@ static void round_failed(Wal *wal, Status st)
                 chunk->written = chunk->synced;
         wal->written_position = durable;
         /* A segment that holds nothing durable is of no use, unless readers have seen what it holds. */
-        if (named && atomic_load(&wal->seen) <= durable && wal->segments.count && wal->segments.items[wal->segments.count - 1].first == durable + 1)
+        if (named && atomic_load(&wal->seen) <= durable && wal->segments.count &&
+            wal->segments.items[wal->segments.count - 1].first == durable + 1)
                 status_ignore(segment_remove(wal, wal->segments.count - 1));
         wal->failed = true;
         wal->error_code = status_code(st) == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_IO;

@@ -64,8 +64,8 @@ MUST_USE Status wal_error(Wal *wal);
 /* `changed` is called from the log thread after each sync or failure (background = false: from wal_step), without the
  * log's lock. One only; set before the first append. */
 void wal_on_change(Wal *wal, void (*changed)(void *ctx), void *ctx);
-/* Removes segments that hold only positions <= `position`, but for what wal_keep() says; with an archive each is durable
- * there before. What could not be archived or removed stays, and is tried again the next time. */
+/* Removes segments that hold only positions <= `position`, but for what wal_keep() says; with an archive each is
+ * durable there before. What could not be archived or removed stays, and is tried again the next time. */
 MUST_USE Status wal_cut(Wal *wal, uint64_t position);
 /* The next frame begins a new segment, so that a later wal_cut() up to here can remove all there is now. */
 void wal_rotate(Wal *wal);

@@ -1,4 +1,5 @@
-/* wal_cut.c - the end of log files: which of them nobody needs, which are kept all the same for readers, the archive. */
+/* wal_cut.c - the end of log files: which of them nobody needs, which are kept all the same for readers, the archive.
+ */
 #include "storage/log/wal_int.h"
 
 #include <inttypes.h>

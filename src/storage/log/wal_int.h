@@ -23,8 +23,8 @@ typedef struct WalRun {
 
 /*   0          8       16        20             24               32           40     48        56          64 .. 512
  *   | checksum | magic | version | header_bytes | first_position | generation | salt | made_us | run_count | runs
- *   checksum = XXH3 of bytes 8 .. 512. `made_us`: when the file was made. `runs`: the last ones, up to the one that made
- *   this file, oldest first. */
+ *   checksum = XXH3 of bytes 8 .. 512. `made_us`: when the file was made. `runs`: the last ones, up to the one that
+ * made this file, oldest first. */
 typedef struct WalSegmentHeader {
         uint64_t checksum, magic;
         uint32_t version, header_bytes;
@@ -73,11 +73,11 @@ void wal_segments_done(WalSegments *segments);
 MUST_USE Status wal_segments_add(WalSegments *segments, WalSegment segment);
 /* What the files say. */
 typedef struct WalContents {
-        WalSegments segments;  /* those that have a place in the log: `first` ascends too */
-        WalSegments overruled; /* those of which a newer one holds every position, in another life */
-        uint64_t generation;   /* the highest number any file has */
-        uint64_t last;         /* the newest readable position, or after_position */
-        uint64_t proved;       /* <= last: every position up to it is known to be durable */
+        WalSegments segments;      /* those that have a place in the log: `first` ascends too */
+        WalSegments overruled;     /* those of which a newer one holds every position, in another life */
+        uint64_t generation;       /* the highest number any file has */
+        uint64_t last;             /* the newest readable position, or after_position */
+        uint64_t proved;           /* <= last: every position up to it is known to be durable */
         WalRun runs[WAL_RUNS_MAX]; /* as the newest file says */
         size_t run_count;
 } WalContents;

@@ -265,8 +265,8 @@ static Status header_read(OsDir *dir, WalSegment *segment, WalContents *contents
             header.header_bytes >= WAL_HEADER_HEAD && header.version != WAL_VERSION &&
             bytes_hash((const uint8_t *)&header + 8, header.header_bytes - 8) == header.checksum)
                 return version_error(dir, name, header.version);
-        bool good = got == sizeof(header) && header.magic == WAL_SEGMENT_MAGIC &&
-                    header.run_count <= WAL_RUNS_MAX && header.version == WAL_VERSION &&
+        bool good = got == sizeof(header) && header.magic == WAL_SEGMENT_MAGIC && header.run_count <= WAL_RUNS_MAX &&
+                    header.version == WAL_VERSION &&
                     bytes_hash((const uint8_t *)&header + 8, sizeof(header) - 8) == header.checksum;
         /* The header is synced before the first frame is written (log I2). */
         *ret_torn = !good && segment->bytes <= sizeof(header);

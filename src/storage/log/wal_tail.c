@@ -5,8 +5,8 @@
  *      memory             |<- recent ->|<------- the tail ------->|      readers get what is up to `seen`
  *
  * Where the next frame is, is looked up under the log's lock; it is read without. What is in memory below a chunk's
- * size never changes; what is in a file below `durable` never changes either, and a file stays readable when its name is
- * removed. */
+ * size never changes; what is in a file below `durable` never changes either, and a file stays readable when its name
+ * is removed. */
 #include "storage/log/wal_int.h"
 
 #include <assert.h>
@@ -43,11 +43,11 @@ Status wal_reader_open(Wal *wal, uint64_t after_position, WalReader **ret_reader
         return ST_OK;
 }
 
-static void chunk_unref(WalReader *reader) REQUIRES(reader->wal->mu)
+static void chunk_unref(Wal *wal, WalReader *reader) REQUIRES(wal->mu)
 {
         Chunk *chunk = reader->chunk;
         if (chunk && --chunk->refs == 0 && chunk->detached)
-                wal_chunk_free(reader->wal, chunk);
+                wal_chunk_free(wal, chunk);
         reader->chunk = NULL;
 }
 
@@ -57,7 +57,7 @@ void wal_reader_close(WalReader *reader)
                 return;
         Wal *wal = reader->wal;
         mutex_lock(&wal->mu);
-        chunk_unref(reader);
+        chunk_unref(wal, reader);
         if (reader->previous)
                 reader->previous->next = reader->next;
         else
@@ -76,13 +76,12 @@ uint64_t wal_reader_position(const WalReader *reader)
 }
 
 /* The frame `want` is in memory: *ret_found. */
-static void find_chunk(WalReader *reader, uint64_t want, bool *ret_found) REQUIRES(reader->wal->mu)
+static void find_chunk(Wal *wal, WalReader *reader, uint64_t want, bool *ret_found) REQUIRES(wal->mu)
 {
-        Wal *wal = reader->wal;
         Chunk *chunk = reader->chunk;
         *ret_found = false;
         if (!chunk || reader->offset == chunk->size || want > chunk->last_position) {
-                chunk_unref(reader);
+                chunk_unref(wal, reader);
                 for (chunk = wal->oldest; chunk; chunk = chunk->next)
                         if (chunk->size > 0 && chunk->first_position <= want && want <= chunk->last_position)
                                 break;
@@ -98,9 +97,8 @@ static void find_chunk(WalReader *reader, uint64_t want, bool *ret_found) REQUIR
 }
 
 /* The segment that has it: the newest of those that begin early enough. */
-static Status find_segment(WalReader *reader, uint64_t want, WalSegment *ret_segment) REQUIRES(reader->wal->mu)
+static Status find_segment(Wal *wal, WalReader *reader, uint64_t want, WalSegment *ret_segment) REQUIRES(wal->mu)
 {
-        Wal *wal = reader->wal;
         uint64_t limit = atomic_load(&wal->durable) + 1;
         if (want < wal->begin)
                 return status_new(ERR_NOT_FOUND,
@@ -129,7 +127,10 @@ static Status open_segment(WalReader *reader, const WalSegment *segment)
                 reader->offset = sizeof(WalSegmentHeader);
         }
         buf_clear(&reader->window.data); /* what it has beyond the old limit may have been half written then */
-        return os_file_size(reader->window.file, &reader->window.size);
+        Status st = os_file_size(reader->window.file, &reader->window.size);
+        if (st)
+                reader->window.file = os_file_close(reader->window.file);
+        return st;
 }
 
 /* Where the next frame is. */
@@ -140,8 +141,8 @@ static Status find_frame(WalReader *reader, uint64_t want)
         for (;;) {
                 bool in_memory;
                 mutex_lock(&wal->mu);
-                find_chunk(reader, want, &in_memory);
-                Status st = in_memory ? ST_OK : find_segment(reader, want, &segment);
+                find_chunk(wal, reader, want, &in_memory);
+                Status st = in_memory ? ST_OK : find_segment(wal, reader, want, &segment);
                 mutex_unlock(&wal->mu);
                 if (in_memory) { /* the file is of no use any more */
                         if (reader->window.file)
@@ -187,8 +188,7 @@ static Status read_file(WalReader *reader, uint64_t want, WalFrame *ret_frame)
                         char name[WAL_NAME_BYTES];
                         wal_segment_name(&reader->segment, name);
                         return status_new(ERR_CORRUPT,
-                                          "log file %s/%s is damaged at offset %zu: commit %" PRIu64
-                                          " is not readable",
+                                          "log file %s/%s is damaged at offset %zu: commit %" PRIu64 " is not readable",
                                           os_dir_path(reader->wal->dir), name, reader->offset, want);
                 }
                 if (header.position < want || header.kind != WAL_COMMIT)
