@@ -527,7 +527,7 @@ static void test_threads(void **state)
                 if (i % 50 == 0)
                         OK(store_sync(race.w.store, race.w.last));
                 /* Not further ahead than is kept for readers. */
-                for (size_t k = 0; i % 50 == 0 && k < RACE_READERS; k++)
+                for (size_t k = 0; i % 10 == 0 && k < RACE_READERS; k++)
                         while (atomic_load(&race.read[k]) < race.w.last)
                                 usleep(100);
         }

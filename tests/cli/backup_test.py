@@ -172,7 +172,7 @@ class PointInTime(Case):
     def test_any_moment(self):
         archive = self.path("archive")
         marks = []      # (rows, commit, time) after each round
-        server = Server("--log-archive", archive, "--log-budget", "30kB", data=self.data)
+        server = Server("--log-archive", archive, "--log-budget", "30kB", "--log-keep", "0", data=self.data)
         try:
             with Client(server.port) as client:
                 make_tables(client)

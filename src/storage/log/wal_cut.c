@@ -81,14 +81,13 @@ static void segment_unlist(Wal *wal, uint64_t generation)
         mutex_unlock(&wal->mu);
 }
 
-/* Of the first `n` segments, which nobody needs, how many go: the others are kept for readers. */
+/* Of the first `n` segments, which nobody needs and which are not the last, how many go: the others are kept for
+ * readers. */
 static size_t going(const Wal *wal, size_t n) REQUIRES(wal->mu)
 {
         const WalSegment *segments = wal->segments.items;
         uint64_t behind = 0, slowest = UINT64_MAX;
         int64_t now_us = os_wall_us(wal->os);
-        if (wal->keep_bytes == 0)
-                return n;
         for (const WalReader *reader = wal->readers; reader; reader = reader->next)
                 slowest = MIN(slowest, (uint64_t)atomic_load(&reader->position));
         for (size_t i = n; i-- > 0;) {
@@ -116,9 +115,9 @@ Status wal_cut(Wal *wal, uint64_t position)
                 n++;
         /* The last one goes when nothing in it or in memory is needed any more; the next frame starts another. */
         bool all = n + 1 == wal->segments.count && !wal->failed && wal->last_position <= position &&
-                   atomic_load(&wal->durable) == wal->last_position && wal->keep_bytes == 0;
+                   atomic_load(&wal->durable) == wal->last_position && (wal->keep_bytes == 0 || wal->options.archive);
+        gone = wal->keep_bytes == 0 ? n + all : going(wal, n); /* what is kept is archived all the same */
         n += all;
-        gone = going(wal, n);
         end = all ? wal->last_position + 1 : 0;
         wal->kept_bytes = 0;
         if (n > 0) {
