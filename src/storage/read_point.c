@@ -176,6 +176,17 @@ Status read_point_root(ReadPoint *point, StoreTable *table, KeptRoot **ret_root)
         return st;
 }
 
+Status store_pin_present(StoreTable *table, Snapshot **ret_snapshot, uint64_t *ret_position)
+{
+        Store *store = table->store;
+        mutex_lock(&store->commit_mu);
+        Status st = store_pin(table, ret_snapshot);
+        if (!st)
+                *ret_position = wal_last(store->wal);
+        mutex_unlock(&store->commit_mu);
+        return st;
+}
+
 /* --- by commits --- */
 
 /* No error: a commit does not fail for the readers of old moments. They are told when they ask. */

@@ -23,6 +23,10 @@ uint64_t read_point_position(const ReadPoint *point);
  * ERR_CONFLICT: it was created since, or there was no memory to keep its root. */
 MUST_USE Status read_point_root(ReadPoint *point, StoreTable *table, KeptRoot **ret_root);
 
+/* The table's present root without a point: it has all commits up to *ret_position, and none behind. ERR_NOT_FOUND: it
+ * was dropped. */
+MUST_USE Status store_pin_present(StoreTable *table, Snapshot **ret_snapshot, uint64_t *ret_position);
+
 Snapshot *kept_root_snapshot(const KeptRoot *root); /* lives as long as the root; not to be unpinned */
 KeptRoot *kept_root_unref(KeptRoot *root);          /* NULL is fine; returns NULL */
 

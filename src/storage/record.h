@@ -61,8 +61,9 @@ static inline size_t record_bytes(const Record *record)
  * record_fill(). */
 static inline void record_set_old(Record *record, Bytes old)
 {
-        const uint8_t *new_data = record->value.data;
-        size_t most = old.size < record->value.size ? old.size : record->value.size, prefix = 0, suffix = 0;
+        const Bytes value = record->value.data ? record->value : BYTES_STR(""); /* no arithmetic on NULL */
+        const uint8_t *new_data = value.data;
+        size_t most = old.size < value.size ? old.size : value.size, prefix = 0, suffix = 0;
         record->before = old.data ? BEFORE_ROW : BEFORE_NONE;
         if (!old.data)
                 return;
@@ -70,7 +71,7 @@ static inline void record_set_old(Record *record, Bytes old)
                 prefix += 8;
         while (prefix < most && old.data[prefix] == new_data[prefix])
                 prefix++;
-        const uint8_t *old_end = old.data + old.size, *new_end = new_data + record->value.size;
+        const uint8_t *old_end = old.data + old.size, *new_end = new_data + value.size;
         most -= prefix;
         while (suffix + 8 <= most && load_u64(old_end - suffix - 8) == load_u64(new_end - suffix - 8))
                 suffix += 8;

@@ -36,6 +36,14 @@ void tail_close(TailReader *reader)
         wal_reader_close(wal_reader(reader));
 }
 
+uint64_t tail_present(Store *store)
+{
+        mutex_lock(&store->commit_mu); /* one that has its position is published under the same lock */
+        uint64_t position = wal_last(store->wal);
+        mutex_unlock(&store->commit_mu);
+        return position;
+}
+
 uint64_t tail_written_position(Store *store)
 {
         return wal_written(store->wal);

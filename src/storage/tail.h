@@ -31,12 +31,13 @@ MUST_USE Status tail_next(TailReader *reader, TailCommit *ret_commit, bool *ret_
 uint64_t tail_position(const TailReader *reader); /* of the last commit given */
 void tail_close(TailReader *reader);              /* NULL is fine */
 
+uint64_t tail_present(Store *store);          /* the newest commit's; whoever looks from now on sees it */
 uint64_t tail_written_position(Store *store); /* readers see up to here; never descends */
 uint64_t tail_reach(Store *store);            /* they can begin behind this position */
 
 /* `changed` is called from the log thread when there is more to read: it must not block, and must not call the store.
- * As long as there is a watch the log is written at once, else within 20 ms: so it is for whoever waits. One of the 64
- * of store_watch. */
+ * As long as there is a watch the log is written within half a millisecond, else within 20: so it is for whoever waits.
+ * One of the 64 of store_watch. */
 typedef struct StoreWatch TailWatch;
 MUST_USE Status tail_watch(Store *store, void (*changed)(void *ctx), void *ctx, TailWatch **ret_watch);
 void tail_unwatch(TailWatch *watch); /* after it returns `changed` is not called again; NULL is fine */

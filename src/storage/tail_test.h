@@ -102,7 +102,7 @@ static inline void follower_record(Follower *follower, const Record *record)
 
 static inline void follower_commit(Follower *follower, const TailCommit *commit)
 {
-        Record record;
+        Record record = {0};
         bool found = true;
         follower->commits++;
         for (size_t offset = 0; found;) {

@@ -705,6 +705,7 @@ Status catalog_open(Store *store, const HostOps *host, const char *engine, bool 
         catalog->by_hand = by_hand;
         mutex_init(&catalog->ddl_mu);
         mutex_init(&catalog->scratch_mu);
+        mutex_init(&catalog->watch_mu);
         for (unsigned i = 0; i < NAMES_SLOTS; i++)
                 mutex_init(&catalog->slots[i].mu);
         TRY(map_new(&catalog->tables));
@@ -773,6 +774,7 @@ TableCatalog *table_source_close(TableCatalog *catalog)
         store_table_unref(catalog->documents);
         for (unsigned i = 0; i < NAMES_SLOTS; i++)
                 mutex_done(&catalog->slots[i].mu);
+        mutex_done(&catalog->watch_mu);
         mutex_done(&catalog->scratch_mu);
         mutex_done(&catalog->ddl_mu);
         mem_free(catalog);

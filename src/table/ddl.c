@@ -294,7 +294,7 @@ Status ddl_db_create(void *ctx, Bytes name, Arena *arena, Value *ret_result, uin
                 return bad_name("Database", name);
         mutex_lock(&catalog->ddl_mu);
         Status st = db_create_locked(catalog, BYTES_NONE, name, arena, ret_result, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -304,7 +304,7 @@ Status ddl_db_insert(TableCatalog *catalog, Bytes id, Bytes name, Arena *arena, 
         assert(id.size == UUID_TEXT_BYTES);
         mutex_lock(&catalog->ddl_mu);
         Status st = db_create_locked(catalog, id, name, arena, &ignored, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -406,7 +406,7 @@ Status ddl_db_drop(void *ctx, Bytes name, Arena *arena, Value *ret_result, uint6
                 return special("delete it");
         mutex_lock(&catalog->ddl_mu);
         Status st = db_drop_locked(catalog, name, arena, ret_result, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -418,7 +418,7 @@ Status ddl_db_drop_id(TableCatalog *catalog, Bytes id, Arena *arena, uint64_t *r
         Database *database = find_db(catalog, id, true);
         if (database)
                 st = db_drop_locked(catalog, BYTES_STR(database->name), arena, &ignored, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -495,7 +495,7 @@ Status ddl_db_rename(TableCatalog *catalog, Bytes id, Bytes new_name, uint64_t *
                 return bad_name("Database", new_name);
         mutex_lock(&catalog->ddl_mu);
         Status st = db_rename_locked(catalog, id, new_name, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -638,7 +638,7 @@ Status ddl_table_create(void *ctx, Bytes db, Bytes name, Value options, Arena *a
                 return bad_ttl(wrong, v, arena);
         mutex_lock(&catalog->ddl_mu);
         Status st = table_create_locked(catalog, &s, &ttl, options, arena, ret_result, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -679,7 +679,7 @@ Status ddl_table_insert(TableCatalog *catalog, const TableConfig *config, Arena 
         assert(config->id.size == UUID_TEXT_BYTES);
         mutex_lock(&catalog->ddl_mu);
         Status st = table_insert_locked(catalog, config, arena, ret_row, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -718,7 +718,7 @@ Status ddl_table_drop(void *ctx, Bytes db, Bytes name, Arena *arena, Value *ret_
                 return special("drop tables in it");
         mutex_lock(&catalog->ddl_mu);
         Status st = table_drop_locked(catalog, db, name, arena, ret_result, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -819,7 +819,7 @@ Status ddl_table_configure(TableCatalog *catalog, const TableConfig *config, uin
 {
         mutex_lock(&catalog->ddl_mu);
         Status st = configure_locked(catalog, config, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         if (!st && config->ttl.field.data)
                 wake_for_ttl(catalog);
         return st;
@@ -836,7 +836,7 @@ Status ddl_table_drop_id(TableCatalog *catalog, Bytes id, Arena *arena, uint64_t
                 st = table_drop_locked(catalog, table->info.db, table->info.name, arena, &ignored, ret_position);
                 catalog_table_unref(table);
         }
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 

@@ -125,7 +125,7 @@ static Status index_create(TableRef *table, const IndexSpec *spec, Arena *arena,
                 return special("create secondary indexes on the tables in it");
         mutex_lock(&table->catalog->ddl_mu);
         Status st = create_locked(table, spec, arena, ret_result, ret_position);
-        mutex_unlock(&table->catalog->ddl_mu);
+        ddl_end(table->catalog);
         if (!st)
                 build_wake(table->catalog);
         return st;
@@ -158,7 +158,7 @@ static Status index_drop(TableRef *table, Bytes name, Arena *arena, Value *ret_r
                 return no_index(table, name);
         mutex_lock(&table->catalog->ddl_mu);
         Status st = drop_locked(table, name, arena, ret_result, ret_position);
-        mutex_unlock(&table->catalog->ddl_mu);
+        ddl_end(table->catalog);
         return st;
 }
 
@@ -203,7 +203,7 @@ static Status index_rename(TableRef *table, Bytes name, Bytes new_name, bool ove
                 return cannot_rename(table, name, new_name);
         mutex_lock(&table->catalog->ddl_mu);
         Status st = rename_locked(table, name, new_name, overwrite, arena, ret_result, ret_position);
-        mutex_unlock(&table->catalog->ddl_mu);
+        ddl_end(table->catalog);
         return st;
 }
 
@@ -235,7 +235,7 @@ Status index_make_ready(TableRef *table, const Index *index)
 {
         mutex_lock(&table->catalog->ddl_mu);
         Status st = end_build(table, index, BYTES_NONE);
-        mutex_unlock(&table->catalog->ddl_mu);
+        ddl_end(table->catalog);
         if (!st && index->field.data)
                 ttl_wake(table->catalog);
         return st;
@@ -245,7 +245,7 @@ Status index_make_failed(TableRef *table, const Index *index, Bytes error)
 {
         mutex_lock(&table->catalog->ddl_mu);
         Status st = end_build(table, index, error);
-        mutex_unlock(&table->catalog->ddl_mu);
+        ddl_end(table->catalog);
         return st;
 }
 
@@ -398,7 +398,7 @@ static Status write_hook_set(TableRef *table, Bytes function, Arena *arena, Valu
                 return special("set a write hook on the tables in it");
         mutex_lock(&table->catalog->ddl_mu);
         Status st = hook_set_locked(table, function, arena, ret_result, ret_position);
-        mutex_unlock(&table->catalog->ddl_mu);
+        ddl_end(table->catalog);
         return st;
 }
 

@@ -147,6 +147,8 @@ Status index_entries_of(const Index *index, Bytes key, Value row, Arena *arena, 
 bool index_row_time(const Index *index, Value row, double *ret_seconds);
 
 /* --- index_read.c --- */
+/* Its place in the schema. RethinkDB's errors: there is none, it is not ready, it is (not) geospatial. */
+Status index_find(const TableRef *table, const Schema *schema, Bytes name, bool geo, size_t *ret_at) MUST_USE;
 typedef struct IndexScan IndexScan;
 /* `info` and `index` live as long as `schema`, which the scan keeps. */
 Status index_scan_new(const TableRef *table, Snapshot *snapshot, Schema *schema, Bytes name, const KeyBounds *bounds,

@@ -53,7 +53,7 @@ struct IndexScan {
 
 #define S(bytes) (int)(bytes).size, (const char *)(bytes).data
 
-static Status find_index(const TableRef *table, const Schema *schema, Bytes name, bool geo, size_t *ret_at)
+Status index_find(const TableRef *table, const Schema *schema, Bytes name, bool geo, size_t *ret_at)
 {
         *ret_at = schema_find(schema, name);
         if (*ret_at == schema->count)
@@ -82,7 +82,7 @@ static Status scan_new(const TableRef *table, Snapshot *snapshot, Schema *schema
                        IndexScan **ret_scan)
 {
         size_t at;
-        TRY(find_index(table, schema, name, geo, &at));
+        TRY(index_find(table, schema, name, geo, &at));
         IndexScan *scan = mem_zalloc(sizeof *scan);
         if (!scan)
                 return status_nomem();

@@ -3,6 +3,9 @@
 #include "table/index_int.h"
 #include "table/table_int.h"
 
+#include <assert.h>
+
+#include "storage/read_point.h"
 #include "value/key.h"
 
 struct TableView {
@@ -54,8 +57,9 @@ static void view_close(TableView *view)
         mem_free(view);
 }
 
-/* The indexes may change at any moment; the same version before and after the pin says which the snapshot has. */
-static Status table_view(TableView *view)
+/* The indexes may change at any moment; the same version before and after the pin says which the snapshot has.
+ * `ret_position` may be NULL: the position of the snapshot. */
+static Status table_view(TableView *view, uint64_t *ret_position)
 {
         TableRef *table = view->table;
         for (;;) {
@@ -66,7 +70,8 @@ static Status table_view(TableView *view)
                         if (view->schema == table->schema) /* a change ended meanwhile; it is borrowed after all */
                                 schema_unref(view->schema);
                 }
-                Status st = store_pin(table->store, &view->snapshot);
+                Status st = ret_position ? store_pin_present(table->store, &view->snapshot, ret_position)
+                                         : store_pin(table->store, &view->snapshot);
                 if (st)
                         return table_error(table, st);
                 if (likely(atomic_load(&table->state->version) == view->schema->version))
@@ -78,19 +83,30 @@ static Status table_view(TableView *view)
         }
 }
 
-Status view_open_for(TableRef *table, const char *user, TableView **ret_view)
+static Status open_view(TableRef *table, const char *user, TableView **ret_view, uint64_t *ret_position)
 {
         TableView *view = mem_alloc(sizeof *view);
         if (!view)
                 return status_nomem();
         *view = (TableView){.table = catalog_table_ref(table)};
-        Status st = table->store ? table_view(view) : system_view(view, user);
+        Status st = table->store ? table_view(view, ret_position) : system_view(view, user);
         if (st) {
                 view_close(view);
                 return st;
         }
         *ret_view = view;
         return ST_OK;
+}
+
+Status view_open_for(TableRef *table, const char *user, TableView **ret_view)
+{
+        return open_view(table, user, ret_view, NULL);
+}
+
+Status table_view_present(TableRef *table, TableView **ret_view, uint64_t *ret_position)
+{
+        assert(table->store);
+        return open_view(table, NULL, ret_view, ret_position);
 }
 
 static Status view_open(TableRef *table, TableView **ret_view)

@@ -158,6 +158,38 @@ Status system_rows(TableRef *table, const char *user, Arena *arena, SystemRow **
         return ST_OK;
 }
 
+/* --- whoever follows them --- */
+
+void table_source_watch_system(TableCatalog *catalog, void (*changed)(void *ctx), void *ctx)
+{
+        mutex_lock(&catalog->watch_mu);
+        catalog->changed = changed;
+        catalog->changed_ctx = ctx;
+        mutex_unlock(&catalog->watch_mu);
+}
+
+bool table_source_is_system(const TableRef *table, unsigned *ret_look_ms)
+{
+        if (!table->system)
+                return false;
+        *ret_look_ms = table->system->look_ms;
+        return true;
+}
+
+void catalog_note_change(TableCatalog *catalog)
+{
+        mutex_lock(&catalog->watch_mu);
+        if (catalog->changed)
+                catalog->changed(catalog->changed_ctx);
+        mutex_unlock(&catalog->watch_mu);
+}
+
+void ddl_end(TableCatalog *catalog)
+{
+        mutex_unlock(&catalog->ddl_mu);
+        catalog_note_change(catalog);
+}
+
 /* --- the tables by name --- */
 
 static Status system_table_new(TableCatalog *catalog, const SystemTable *system, bool uuids, TableRef **ret_table)
@@ -267,6 +299,7 @@ static Status system_write_row(TableRef *table, Value key, size_t index, RowChan
                          .position = ret_position,
                          .ret_row = &new_row};
         TRY(table->system->write(&w));
+        catalog_note_change(table->catalog);
         out->new_row = new_row;
         has = !value_is(new_row, V_NULL);
         if (had == has && (!has || value_equal(old_row, new_row)))

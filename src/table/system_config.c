@@ -198,7 +198,11 @@ static Status table_status_collect(SystemCollector *c)
 }
 
 const SystemTable system_table_status = {
-        .name = "table_status", .id = "bd984e39-2e8b-5ef3-9ca8-cec6a9de24a1", .collect = table_status_collect};
+        .name = "table_status",
+        .id = "bd984e39-2e8b-5ef3-9ca8-cec6a9de24a1",
+        .collect = table_status_collect,
+        .look_ms = 250,
+};
 
 /* --- writing table_config: a row is read as RethinkDB reads it, field by field in its order --- */
 

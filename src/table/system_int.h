@@ -45,7 +45,8 @@ struct SystemTable {
         bool in_transactions; /* it can be written by a query that belongs to a transaction, of which it is no part */
         bool asks_always;     /* write() is called also for what changes nothing: it may have something to say */
         bool unlisted;        /* ours, and not RethinkDB's: table_list leaves it out */
-        bool strict; /* a row that cannot be written is an error of the query, not one that its answer counts */
+        unsigned look_ms; /* its rows change by themselves: how often a feed looks at them; 0: every change is noted */
+        bool strict;      /* a row that cannot be written is an error of the query, not one that its answer counts */
 };
 
 extern const SystemTable system_debug_scratch, system_cluster_config, system_current_issues, system_db_config_table,

@@ -209,7 +209,12 @@ static Status jobs_write(const SystemWrite *w)
 }
 
 const SystemTable system_jobs = {
-        .name = "jobs", .id = "69be2167-342c-5d03-918c-730335195ed2", .collect = jobs_collect, .write = jobs_write};
+        .name = "jobs",
+        .id = "69be2167-342c-5d03-918c-730335195ed2",
+        .collect = jobs_collect,
+        .write = jobs_write,
+        .look_ms = 1000,
+};
 
 /* --- logs --- */
 
@@ -263,6 +268,7 @@ static Status logs_collect(SystemCollector *c)
 const SystemTable system_logs = {.name = "logs",
                                  .id = "3cb0d6bd-57a9-5c7f-b33d-00224d31a18d",
                                  .collect = logs_collect,
+                                 .look_ms = 250,
                                  .read_only = "It's illegal to write to the `rethinkdb.logs` system table."};
 
 /* --- current_issues --- */
@@ -349,4 +355,8 @@ static Status issues_collect(SystemCollector *c)
 }
 
 const SystemTable system_current_issues = {
-        .name = "current_issues", .id = "5ed95837-774b-5cde-bb9a-09f8b93b1786", .collect = issues_collect};
+        .name = "current_issues",
+        .id = "5ed95837-774b-5cde-bb9a-09f8b93b1786",
+        .collect = issues_collect,
+        .look_ms = 250,
+};

@@ -133,7 +133,7 @@ static Status server_change(TableCatalog *catalog, Value row, uint64_t *ret_posi
         Status st = ddl_put_settings(catalog, 's', row, ret_position);
         if (!st)
                 server_publish(catalog, server);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         if (st)
                 mem_free(server);
         return st;
@@ -196,7 +196,7 @@ static Status heartbeat_change(TableCatalog *catalog, int seconds, uint64_t *ret
         Status st = ddl_put_settings(catalog, 'c', value_object_sorted(&field, 1), ret_position);
         if (!st)
                 atomic_store_explicit(&catalog->heartbeat_timeout_s, seconds, memory_order_relaxed);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 

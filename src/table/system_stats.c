@@ -159,11 +159,26 @@ static Value temporary_files(const StatsRow *row, Arena *arena)
         return object_take(&object);
 }
 
+/* Open changefeeds, and what waits for their clients: ours too. */
+static Value changefeeds(const StatsRow *row, Arena *arena)
+{
+        ObjectBuilder object;
+        object_init(&object, arena, 6);
+        object_add_str(&object, "events_total", number(row->host.feed_events_total));
+        object_add_str(&object, "lost_total", number(row->host.feeds_lost_total));
+        object_add_str(&object, "open", number(row->host.feeds));
+        object_add_str(&object, "queued_bytes", number(row->host.feed_queued_bytes));
+        object_add_str(&object, "queued_events", number(row->host.feed_queued_events));
+        object_add_str(&object, "skipped_total", number(row->host.feed_skipped_total));
+        return object_take(&object);
+}
+
 static Value build_server(void *ctx, Arena *arena)
 {
         const StatsRow *row = ctx;
         ObjectBuilder object;
-        object_init(&object, arena, 4);
+        object_init(&object, arena, 5);
+        object_add_str(&object, "changefeeds", changefeeds(row, arena));
         object_add_str(&object, "id", row_id(row, "server", true, arena));
         object_add_str(&object, "query_engine", query_engine(row, &row->all, false, true, arena));
         object_add_str(&object, "server", system_server(row->catalog, row->uuids));
@@ -255,4 +270,4 @@ static Status stats_collect(SystemCollector *c)
 }
 
 const SystemTable system_stats = {
-        .name = "stats", .id = "e078b99f-bbc4-5960-bd94-c74a5826a77d", .collect = stats_collect};
+        .name = "stats", .id = "e078b99f-bbc4-5960-bd94-c74a5826a77d", .collect = stats_collect, .look_ms = 1000};

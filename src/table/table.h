@@ -44,6 +44,14 @@ typedef struct TransactionLimits {
 /* What is 0 stays as it is: 60 s, 128 MiB, 1000. Before the source is used. */
 void table_source_limit_transactions(TableCatalog *catalog, const TransactionLimits *limits);
 
+/* Calls changed(ctx) after a change of what tables of `rethinkdb` show, by the thread that made it: names, settings,
+ * users, permissions, rows of _debug_scratch, transactions begun and ended by clients. Not of what changes by itself:
+ * `jobs`, `stats`, `logs`, `current_issues`. It must not block nor call the source. There is one such watcher; NULL:
+ * none (after it returns, the old one is not called again). */
+void table_source_watch_system(TableCatalog *catalog, void (*changed)(void *ctx), void *ctx);
+/* Is it a table of `rethinkdb`? Then *ret_look_ms says how often whoever follows its rows should look at them, because
+ * they change by themselves; 0: all their changes are told to the watcher. */
+bool table_source_is_system(const TableRef *table, unsigned *ret_look_ms);
 /* Databases, and tables in all of them, the system's own not counted. */
 void table_source_counts(TableCatalog *catalog, size_t *ret_db_count, size_t *ret_table_count);
 /* Rows that were deleted since the opening because their time had come, and the commits that did it. */
@@ -62,5 +70,31 @@ MUST_USE Status table_source_each(TableCatalog *catalog,
                                   Status (*each)(void *ctx, const TableInfo *info, const char *engine,
                                                  StoreTable *table),
                                   void *ctx);
+
+/* --- for whoever follows a table's rows in the store's log (feed/): follow.c --- */
+#define TABLE_CATALOG_ID 1 /* the store's table in which names and settings are */
+/* Lives as long as the TableRef; NULL: a system table. */
+StoreTable *table_store(const TableRef *table);
+/* A view of the present, and which one: it has all commits up to *ret_position and none behind. Not of a system table.
+ */
+MUST_USE Status table_view_present(TableRef *table, TableView **ret_view, uint64_t *ret_position);
+/* Is it this table's document that the catalog has under `key`? */
+bool table_document_is(const TableRef *table, Bytes key);
+/* How many shards the table has by now; 0: there is none. Waits for a change of names and settings to end. */
+unsigned table_shards_now(const TableRef *table);
+/* An index from its creation to its end, whatever its name. Counted. */
+typedef struct Index TableIndex;
+/* The present one of that name, which is not geospatial. RethinkDB's errors: there is none, it is not ready. */
+MUST_USE Status table_index_find(TableRef *table, Bytes name, TableIndex **ret_index);
+/* Is it still there, under this name? */
+bool table_index_is(TableRef *table, Bytes name, const TableIndex *index);
+TableIndex *table_index_ref(TableIndex *index);
+TableIndex *table_index_unref(TableIndex *index); /* NULL is fine; returns NULL */
+bool table_index_is_multi(const TableIndex *index);
+/* The saved form of its function: what the index is. */
+Bytes table_index_function(const TableIndex *index);
+/* What the function makes of a row; V_NONE if it fails. A multi index: the array of values, or one value that is none
+ * (index/entry.h). In `arena`, which may jump, or a part of `row`. Only ERR_NOMEM and the like. */
+MUST_USE Status table_index_value(TableIndex *index, Value row, Arena *arena, Value *ret_value);
 
 #endif

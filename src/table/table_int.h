@@ -14,7 +14,7 @@
 #include "os/thread.h"
 #include "table/table.h"
 
-#define CATALOG_TABLE_ID 1  /* the store's table that holds the catalog */
+#define CATALOG_TABLE_ID TABLE_CATALOG_ID
 #define FIRST_TABLE_ID   16 /* ids below are ours */
 #define CATALOG_FORMAT   3
 #define DEFAULT_ENGINE   "btree"
@@ -95,6 +95,10 @@ struct TableCatalog {
         ScratchRow *scratch; /* sorted by key; GUARDED_BY(scratch_mu) */
         size_t scratch_count, scratch_capacity;
         uint64_t scratch_version;
+
+        Mutex watch_mu;             /* a leaf but for `changed` */
+        void (*changed)(void *ctx); /* GUARDED_BY(watch_mu): table_source_watch_system */
+        void *changed_ctx;
 
         _Atomic(ServerConfig *) server; /* its row of server_config; changed under ddl_mu, old ones stay: see there */
         atomic_int heartbeat_timeout_s; /* cluster_config; changed under ddl_mu */
@@ -185,6 +189,10 @@ Status ddl_db_drop_id(TableCatalog *catalog, Bytes id, Arena *arena, uint64_t *r
 /* Settings of the server ('s') or the cluster ('c'): one document each. The caller holds ddl_mu. */
 Status ddl_put_settings(TableCatalog *catalog, char kind, Value doc, uint64_t *ret_position) MUST_USE;
 
+/* The end of every change: gives ddl_mu back, and tells the watcher of the system tables. */
+void ddl_end(TableCatalog *catalog) RELEASE(catalog->ddl_mu);
+/* Tells him that rows of a system table are others now; what of them has changed he looks for. No lock is held. */
+void catalog_note_change(TableCatalog *catalog);
 /* The shape of every change, under ddl_mu: a commit that holds the catalog's documents, and a document put into it. */
 Status ddl_begin(TableCatalog *catalog, Commit **ret_commit) MUST_USE;
 Status ddl_put_document(TableCatalog *catalog, Commit *commit, Bytes key, Value doc) MUST_USE;

@@ -660,4 +660,5 @@ const SystemTable system_transactions = {.name = "transactions",
                                          .in_transactions = true,
                                          .asks_always = true,
                                          .unlisted = true,
+                                         .look_ms = 250,
                                          .strict = true};

@@ -548,7 +548,7 @@ Status users_edit(TableCatalog *catalog, Bytes name, bool create, UserEdit edit,
 {
         mutex_lock(&catalog->ddl_mu);
         Status st = edit_locked(catalog, name, create, edit, ctx, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 
@@ -578,7 +578,7 @@ Status users_delete(TableCatalog *catalog, Bytes name, uint64_t *ret_position)
 {
         mutex_lock(&catalog->ddl_mu);
         Status st = delete_locked(catalog, name, ret_position);
-        mutex_unlock(&catalog->ddl_mu);
+        ddl_end(catalog);
         return st;
 }
 

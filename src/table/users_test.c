@@ -739,7 +739,7 @@ static void ask_for_ever(void *arg)
         Asker *asker = arg;
         World *w = &asker->f->w;
         TableRef *table = find(w, "test", "t");
-        while (!atomic_load(&asker->stop)) {
+        do { /* once at least, however late the thread comes to run */
                 ScramCredential credential;
                 bool found;
                 Status st = w->source->permit_table(table, BYTES_STR("bob"), PERMIT_READ);
@@ -747,7 +747,7 @@ static void ask_for_ever(void *arg)
                 asker->refused += st != ST_OK;
                 status_ignore(st);
                 ok(table_user_find(w->catalog, BYTES_STR("bob"), &credential, &found));
-        }
+        } while (!atomic_load(&asker->stop));
         w->source->table_unref(table);
 }
 

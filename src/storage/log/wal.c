@@ -17,6 +17,7 @@
 
 #include "base/mem.h"
 
+#define EAGER_EVERY_NS INT64_C(500000)     /* between two writes, while somebody follows */
 #define CHUNK_BYTES    ((size_t)256 << 10) /* or an eighth of the tail, if that is less */
 #define SPARE_CHUNKS   4
 #define WRITE_AFTER_MS 20                /* a soft commit reaches the file after this at the latest: survives kill -9 */
@@ -357,11 +358,20 @@ static bool round_run(Wal *wal, bool sync) REQUIRES(wal->mu)
         return worked;
 }
 
+/* Readers want it soon, but a write for each commit would cost writers more than the commit itself: so at once after a
+ * pause, else together with what comes within half a millisecond. */
+static uint64_t eager_wait_ns(const Wal *wal, int64_t wrote_ns)
+{
+        int64_t since = os_mono_ns(wal->os) - wrote_ns;
+        return since >= EAGER_EVERY_NS ? 0 : (uint64_t)(EAGER_EVERY_NS - since);
+}
+
 static void log_thread(void *arg)
 {
         Wal *wal = arg;
         const uint64_t ms = UINT64_C(1000000), soft_ns = wal->options.soft_sync_ms * ms;
         uint64_t waited_ns = 0; /* since the oldest unsynced frame was noticed */
+        int64_t wrote_ns = 0;   /* when the last round ended */
         mutex_lock(&wal->mu);
         for (;;) {
                 uint64_t durable = atomic_load(&wal->durable);
@@ -394,7 +404,7 @@ static void log_thread(void *arg)
                 bool nothing_to_write = wal->written_position == wal->last_position;
                 uint64_t wait_ns = soft_ns > waited_ns ? soft_ns - waited_ns : 0;
                 if (!nothing_to_write)
-                        wait_ns = wal->eager ? 0 : MIN(wait_ns, WRITE_AFTER_MS * ms);
+                        wait_ns = MIN(wait_ns, wal->eager ? eager_wait_ns(wal, wrote_ns) : WRITE_AFTER_MS * ms);
                 int64_t started = os_mono_ns(wal->os);
                 if (wait_ns > 0) {
                         wal->asleep = nothing_to_write;
@@ -409,6 +419,7 @@ static void log_thread(void *arg)
                 waited_ns += wait_ns;
                 bool due = waited_ns >= soft_ns;
                 round_run(wal, due);
+                wrote_ns = os_mono_ns(wal->os);
                 waited_ns = due ? 0 : waited_ns + (uint64_t)(os_mono_ns(wal->os) - started);
         }
         mutex_unlock(&wal->mu);

@@ -96,7 +96,8 @@ uint64_t wal_reach(Wal *wal);
 /* `written` is called from the log thread after wal_written() has advanced, without the log's lock. One only; set
  * before the first append. */
 void wal_on_written(Wal *wal, void (*written)(void *ctx), void *ctx);
-/* While `eager` has been called more often with true than with false, appended frames are written at once. */
+/* While `eager` has been called more often with true than with false, appended frames are written at once after a
+ * pause, and twice a millisecond else. */
 void wal_eager(Wal *wal, bool eager);
 /* Reads frames in order, from memory if they are recent, else from the files. A reader is one thread's at a time; it
  * holds no lock between calls, and stops neither appends nor cuts. Closed before the log. */
