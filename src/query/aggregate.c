@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/exact_sum.h"
 #include "query/distinct_spill.h"
 #include "query/exec_scan.h"
 #include "query/group_spill.h"
@@ -35,14 +36,38 @@ typedef struct Agg { /* what is to be computed */
         unsigned type; /* TermType */
         const Func *func;
         Arena *arena; /* for what accumulators keep */
+        bool ordered; /* sums are added one by one, as they come: of arrays. Others do not depend on the order. */
 } Agg;
 
 struct Acc {
         uint64_t count;
-        double sum;
+        double sum;      /* `ordered` */
+        ExactSum *exact; /* NULL: nothing yet */
         bool has;
         Kept row, key; /* min, max; reduce: row */
 };
+
+static ExactSum *acc_exact(const Agg *agg, Acc *acc)
+{
+        if (!acc->exact)
+                acc->exact = arena_new(agg->arena, ExactSum);
+        return acc->exact;
+}
+
+static void acc_add_number(const Agg *agg, Acc *acc, double number)
+{
+        if (agg->ordered) {
+                acc->sum += number;
+        } else if (!exact_sum_add(acc_exact(agg, acc), number)) {
+                exact_sum_widen(acc->exact, arena_alloc(agg->arena, EXACT_SUM_WIDE_BYTES));
+                (void)!exact_sum_add(acc->exact, number);
+        }
+}
+
+static double acc_sum(const Acc *acc)
+{
+        return acc->exact ? exact_sum_value(acc->exact) : acc->sum;
+}
 
 static Status add_compared(const Agg *agg, Env *env, Acc *acc, Value row)
 {
@@ -66,7 +91,7 @@ static Status add_number(const Agg *agg, Env *env, Acc *acc, Value row)
         if (agg->func)
                 TRY(func_call_datum(env, agg->func, &row, 1, &number));
         TRY(expect_type(env, agg->term, number, V_NUMBER));
-        acc->sum += number.number;
+        acc_add_number(agg, acc, number.number);
         acc->count++;
         return ST_OK;
 }
@@ -135,10 +160,10 @@ static Status acc_finish(const Agg *agg, Env *env, const Acc *acc, Value *ret)
         const char *name = agg->type == TERM_MIN ? "min" : "max";
         switch (agg->type) {
         case TERM_COUNT: *ret = value_number((double)acc->count); return ST_OK;
-        case TERM_SUM: return finish_number(agg, env, acc->sum, ret);
+        case TERM_SUM: return finish_number(agg, env, acc_sum(acc), ret);
         case TERM_AVG:
                 if (acc->count)
-                        return finish_number(agg, env, acc->sum / (double)acc->count, ret);
+                        return finish_number(agg, env, acc_sum(acc) / (double)acc->count, ret);
                 return fail(env, agg->term, ERR_NON_EXISTENCE,
                             "Cannot take the average of an empty stream.  (If you passed `avg` a field name, it may be "
                             "that no "
@@ -194,7 +219,7 @@ static Status agg_begin(Args *args, Agg *ret)
 
 static void acc_of_scan(const ExecGroup *from, Acc *acc)
 {
-        *acc = (Acc){.count = from->count, .sum = from->sum, .has = from->has};
+        *acc = (Acc){.count = from->count, .exact = from->exact, .has = from->has};
         acc->row.value = from->row;
 }
 
@@ -254,11 +279,12 @@ static Status scan_distinct(Env *env, const Term *term, const Stream *stream, Va
         return sorted_result(env, term, NULL, value_array(items, count), ret);
 }
 
-static Status agg_stream(const Agg *agg, Env *env, Stream *stream, Value *ret)
+static Status agg_stream(Agg *agg, Env *env, Stream *stream, Value *ret)
 {
         Acc acc = {0};
         bool known = false;
         TRY(stream_check_finite(stream, env));
+        agg->ordered = stream->is_array;
         if (agg->type == TERM_COUNT && !agg->func && stream->ops->count && !stream->done) {
                 TRY(stream->ops->count(stream, env, &acc.count, &known));
                 if (known)
@@ -345,8 +371,12 @@ typedef struct AccFold {
 static Status write_acc(void *ctx, Spill *spill, const GroupEntry *entry)
 {
         const Acc *acc = entry->acc;
+        uint8_t exact[EXACT_SUM_BYTES_MAX];
+        Value sum = value_number(acc->sum);
+        if (acc->exact)
+                sum = value_binary(BYTES(exact, exact_sum_write(acc->exact, exact)));
         bool has_key = acc->has && ((const AccFold *)ctx)->agg.type != TERM_REDUCE;
-        const Value values[1 + ACC_VALUES] = {entry->key, value_number((double)acc->count), value_number(acc->sum),
+        const Value values[1 + ACC_VALUES] = {entry->key, value_number((double)acc->count), sum,
                                               acc->has ? acc->row.value : value_none(),
                                               has_key ? acc->key.value : value_none()};
         return spill_add(spill, values, ELEMENTS(values));
@@ -357,11 +387,25 @@ static void begin_acc(void *ctx)
         Acc *acc = &((AccFold *)ctx)->acc;
         acc->count = 0;
         acc->sum = 0;
+        if (acc->exact) {
+                int64_t *wide = acc->exact->wide;
+                *acc->exact = (ExactSum){0};
+                if (wide)
+                        exact_sum_widen(acc->exact, wide);
+        }
         acc->has = false;
 }
 
-/* What earlier rows gave and what later rows gave: as if the later rows had come one by one, but for sums' rounding and
- * for reduce, which says nothing about that (as between RethinkDB's shards). */
+static void merge_exact(const Agg *agg, Acc *acc, Bytes written)
+{
+        if (exact_sum_add_written(acc_exact(agg, acc), written.data, written.size))
+                return;
+        exact_sum_widen(acc->exact, arena_alloc(agg->arena, EXACT_SUM_WIDE_BYTES));
+        (void)!exact_sum_add_written(acc->exact, written.data, written.size);
+}
+
+/* What earlier rows gave and what later rows gave: as if the later rows had come one by one, but for sums' rounding (of
+ * arrays) and for reduce, which says nothing about that (as between RethinkDB's shards). */
 static Status merge_acc(void *ctx, Env *env, const Value *values, size_t count)
 {
         AccFold *self = ctx;
@@ -369,7 +413,10 @@ static Status merge_acc(void *ctx, Env *env, const Value *values, size_t count)
         Value row = values[2], key = values[3];
         (void)count;
         acc->count += (uint64_t)values[0].number;
-        acc->sum += values[1].number;
+        if (value_is(values[1], V_BINARY))
+                merge_exact(&self->agg, acc, value_bytes(values[1]));
+        else
+                acc->sum += values[1].number;
         if (value_is(row, V_NONE))
                 return ST_OK;
         if (acc->has && self->agg.type == TERM_REDUCE) {
@@ -443,6 +490,7 @@ Status groups_aggregate(Env *env, const Term *term, Groups *groups, Val *ret, bo
         TRY(stream_check_finite(groups->source, env));
         TRY(args_begin(env, term, &args));
         TRY(agg_begin(&args, &agg));
+        agg.ordered = groups->source->is_array;
         size_t bytes = env->arena->total_bytes, budget = ungrouped ? spill_budget(env) : SIZE_MAX;
         ArenaMark mark = arena_mark(env->arena);
         group_table_init(&table, env->arena);
@@ -614,6 +662,8 @@ static Status fold_next(Stream *stream, Env *env, Arena *out, size_t want, Value
         while (batch->count == before && !self->source_done) {
                 ValueVec rows = {0};
                 TRY(stream_next(self->source, env, out, want, &rows, &self->source_done));
+                if (unlikely(env->feed_waits))
+                        break;
                 /* What is emitted may hold the accumulator, so a copy of it that lives as long as the batch. */
                 Value state = value_copy(self->state.value, out);
                 for (size_t i = 0; i < rows.count; i++) {

@@ -16,7 +16,7 @@
 
 /* What a function may not hold if it is to be saved: it would not give the same another time, or is no business of a
  * function of one row. */
-#define NEVER (TF_UNPROVABLE | TF_WRITES | TF_BLOCKING | TF_READS_TABLE)
+#define NEVER (TF_NONDETERMINISTIC | TF_WRITES | TF_BLOCKING | TF_READS_TABLE)
 
 #define SPARES      8
 #define MAX_POLLS   4000u       /* env_poll comes every 256th term and with each batch of rows: about a million steps */
@@ -64,7 +64,10 @@ typedef struct Saver {
         Buf *out;
         const Term *funcs[VALUE_MAX_DEPTH]; /* functions around the term, the saved one first */
         size_t func_count;
-        const Frame *frame; /* what the saved function captured */
+        const Frame *frame;                  /* what the saved function captured */
+        bool renumber;                       /* variables get numbers of their own, */
+        uint32_t first_ids[VALUE_MAX_DEPTH]; /* those of each function from this one on */
+        uint32_t next_id;
 } Saver;
 
 static Status save_term(Saver *saver, const Term *term);
@@ -84,7 +87,10 @@ static Status save_var(Saver *saver, const Term *var)
 {
         size_t depth = var->var_depth;
         if (depth < saver->func_count) {
-                const Term *func = saver->funcs[saver->func_count - 1 - depth];
+                size_t at = saver->func_count - 1 - depth;
+                const Term *func = saver->funcs[at];
+                if (saver->renumber)
+                        return buf_printf(saver->out, "[%d,[%u]]", TERM_VAR, saver->first_ids[at] + var->var_index);
                 if (var->type == TERM_IMPLICIT_VAR)
                         return buf_printf(saver->out, "[%d]", TERM_IMPLICIT_VAR);
                 return buf_printf(saver->out, "[%d,[%d]]", TERM_VAR, (int)(int32_t)func->param_ids[var->var_index]);
@@ -101,10 +107,14 @@ static Status save_func(Saver *saver, const Term *func)
 {
         if (saver->func_count == ELEMENTS(saver->funcs))
                 return status_new(ERR_RESOURCE, "Functions are nested too deeply.");
+        uint32_t first_id = saver->next_id;
+        saver->first_ids[saver->func_count] = first_id;
         saver->funcs[saver->func_count++] = func;
+        saver->next_id += func->param_count;
         TRY(buf_printf(saver->out, "[%d,[[%d,[", TERM_FUNC, TERM_MAKE_ARRAY));
-        for (size_t i = 0; i < func->param_count; i++)
-                TRY(buf_printf(saver->out, "%s%d", i ? "," : "", (int)(int32_t)func->param_ids[i]));
+        for (uint32_t i = 0; i < func->param_count; i++)
+                TRY(buf_printf(saver->out, "%s%d", i ? "," : "",
+                               (int)(int32_t)(saver->renumber ? first_id + i : func->param_ids[i])));
         TRY(buf_append_str(saver->out, "]],"));
         TRY(save_term(saver, func->body));
         saver->func_count--;
@@ -124,17 +134,15 @@ static Status save_options(Saver *saver, const Term *term)
         return buf_append_byte(saver->out, '}');
 }
 
-static Status save_term(Saver *saver, const Term *term)
+static Status save_head(Saver *saver, const Term *term)
 {
-        switch (term->type) {
-        case TERM_DATUM: return save_constant(saver, term->datum);
-        case TERM_VAR:
-        case TERM_IMPLICIT_VAR: return save_var(saver, term);
-        case TERM_FUNC: return save_func(saver, term);
-        case TERM_MAKE_OBJ: return save_options(saver, term);
-        }
-        TRY(buf_printf(saver->out, "[%d,[", term->type));
-        for (size_t i = 0; i < term->arg_count; i++) {
+        return buf_printf(saver->out, "[%d,[", term->type);
+}
+
+/* Its arguments from the `first` on, and its options. */
+static Status save_tail(Saver *saver, const Term *term, size_t first)
+{
+        for (size_t i = first; i < term->arg_count; i++) {
                 if (i)
                         TRY(buf_append_byte(saver->out, ','));
                 TRY(save_term(saver, term->args[i]));
@@ -147,6 +155,19 @@ static Status save_term(Saver *saver, const Term *term)
         return buf_append_byte(saver->out, ']');
 }
 
+static Status save_term(Saver *saver, const Term *term)
+{
+        switch (term->type) {
+        case TERM_DATUM: return save_constant(saver, term->datum);
+        case TERM_VAR:
+        case TERM_IMPLICIT_VAR: return save_var(saver, term);
+        case TERM_FUNC: return save_func(saver, term);
+        case TERM_MAKE_OBJ: return save_options(saver, term);
+        }
+        TRY(save_head(saver, term));
+        return save_tail(saver, term, 0);
+}
+
 Status closure_save(Env *env, const Func *func, Buf *out)
 {
         (void)env;
@@ -157,6 +178,21 @@ Status closure_save(Env *env, const Func *func, Buf *out)
         if (st)
                 out->size = before;
         return st;
+}
+
+/* [FUNC,[[2,[0]], [step,[ .. [step,[ [2,[row]] ,arguments],{options}] .. ]]] */
+Status closure_save_steps(const ClosureStep *steps, size_t count, Buf *out)
+{
+        Saver saver = {.out = out, .renumber = true, .next_id = 1};
+        TRY(buf_printf(out, "[%d,[[%d,[0]],", TERM_FUNC, TERM_MAKE_ARRAY));
+        for (size_t i = count; i-- > 0;)
+                TRY(save_head(&saver, steps[i].term));
+        TRY(buf_printf(out, "[%d,[[%d,[0]]]]", TERM_MAKE_ARRAY, TERM_VAR));
+        for (size_t i = 0; i < count; i++) {
+                saver.frame = steps[i].frame;
+                TRY(save_tail(&saver, steps[i].term, 1));
+        }
+        return buf_append_str(out, "]]");
 }
 
 /* --- loading --- */
@@ -228,7 +264,7 @@ static void on_load_oom(void *ctx, bool over_budget)
         longjmp(loading->oom_jump, 1);
 }
 
-static Status load(Bytes saved, Closure *closure)
+static Status load(Bytes saved, unsigned never, Closure *closure)
 {
         Term *func;
         Loading loading;
@@ -240,7 +276,7 @@ static Status load(Bytes saved, Closure *closure)
                 memcpy(text, saved.data, saved.size);
         memset(text + saved.size, 0, JSON_PADDING);
         TRY(wire_parse_func(BYTES(text, saved.size), &closure->arena, &func));
-        if (func->tree_flags & NEVER)
+        if (func->tree_flags & never)
                 return status_new(ERR_CORRUPT, "No function of one row: it is not deterministic.");
         closure->func = (Func){.kind = FUNC_TERM, .term = func};
         make_shortcut(closure);
@@ -248,7 +284,7 @@ static Status load(Bytes saved, Closure *closure)
         return ST_OK;
 }
 
-Status closure_load(Bytes saved, Closure **ret_closure)
+static Status load_new(Bytes saved, unsigned never, Closure **ret_closure)
 {
         if (saved.size > CLOSURE_MEMORY_BYTES)
                 return status_new(ERR_CORRUPT, "No function: it is too large.");
@@ -257,9 +293,19 @@ Status closure_load(Bytes saved, Closure **ret_closure)
                 return status_nomem();
         atomic_init(&closure->refs, 1);
         arena_init(&closure->arena, CLOSURE_MEMORY_BYTES);
-        TRY(load(saved, closure));
+        TRY(load(saved, never, closure));
         *ret_closure = take(closure);
         return ST_OK;
+}
+
+Status closure_load(Bytes saved, Closure **ret_closure)
+{
+        return load_new(saved, NEVER | TF_INEXACT, ret_closure);
+}
+
+Status closure_load_inexact(Bytes saved, Closure **ret_closure)
+{
+        return load_new(saved, NEVER, ret_closure);
 }
 
 Closure *closure_ref(Closure *closure)

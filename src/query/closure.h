@@ -9,12 +9,21 @@
 #include "query/source.h"
 
 typedef struct Env Env;
+typedef struct Frame Frame;
 typedef struct Func Func;
+typedef struct Term Term;
 typedef struct Closure Closure; /* counted */
 
 /* Appends the saved form of `func`. A function that is not deterministic is refused by the caller before
  * (func_is_deterministic), whose message depends on the term. */
 MUST_USE Status closure_save(Env *env, const Func *func, Buf *out);
+/* The same of row => step(... step([row])), for sequences of rows: terms whose first argument is what the step before
+ * gives. Variables are numbered anew, so that two of equal meaning are mostly equal. */
+typedef struct ClosureStep {
+        const Term *term;
+        const Frame *frame; /* where its variables are */
+} ClosureStep;
+MUST_USE Status closure_save_steps(const ClosureStep *steps, size_t count, Buf *out);
 /* Reads a saved form; ERR_CORRUPT if it is none (also one that a client made up): what is loaded reads no tables,
  * changes nothing and is deterministic but for r.now() (closure_uses_now). */
 MUST_USE Status closure_load(Bytes saved, Closure **ret_closure);
@@ -24,6 +33,9 @@ static inline void closure_unrefp(Closure **closure)
 {
         *closure = closure_unref(*closure);
 }
+/* The same for a function that is only used by this process: it may compute with places on earth, which come out a
+ * little differently elsewhere. */
+MUST_USE Status closure_load_inexact(Bytes saved, Closure **ret_closure);
 size_t closure_param_count(const Closure *closure);
 bool closure_uses_now(const Closure *closure); /* no function of an index may */
 /* Calls it with r.now() = `now_us`. Evaluation has an arena of its own (at most CLOSURE_MEMORY_BYTES); only the

@@ -2,7 +2,7 @@
  */
 #include <stdio.h>
 
-#include "query/env_int.h"
+#include "query/changes_int.h"
 #include "query/transaction.h"
 #include "value/json.h"
 
@@ -144,6 +144,11 @@ void env_unwind_slow(Env *env, EnvMark mark)
                 env_undefer(env, env->deferred);
 }
 
+bool env_is_unwound(const Env *env, EnvMark mark)
+{
+        return !env->deferred || env->deferred->serial <= mark.serial;
+}
+
 void env_close_owned(Env *env, const void *owner)
 {
         for (Deferred *deferred = env->deferred, *older; deferred; deferred = older) {
@@ -172,7 +177,7 @@ Status env_permit_again(Env *env)
         for (OpenTable *open = env->tables; open; open = open->next)
                 if (open->view)
                         TRY(env_permit_table_slow(env, open->whole.ref, PERMIT_READ));
-        return ST_OK;
+        return changes_permit_again(env);
 }
 
 /* --- tables --- */
@@ -284,11 +289,9 @@ Status env_view(Env *env, TableRef *table, TableView **ret_view)
         return ST_OK;
 }
 
-void env_wrote(Env *env, TableRef *table)
+static void retire_view(Env *env, OpenTable *open)
 {
-        env->writes++;
-        OpenTable *open = find_open(env, table);
-        if (!open || !open->view)
+        if (!open->view)
                 return;
         RetiredView *old = env->free_retired;
         if (old)
@@ -298,6 +301,20 @@ void env_wrote(Env *env, TableRef *table)
         *old = (RetiredView){.next = env->retired, .view = take(open->view), .serial = open->serial};
         env->retired = old;
         env->retired_count++;
+}
+
+void env_wrote(Env *env, TableRef *table)
+{
+        env->writes++;
+        OpenTable *open = find_open(env, table);
+        if (open)
+                retire_view(env, open);
+}
+
+void env_retire_views(Env *env)
+{
+        for (OpenTable *open = env->tables; open; open = open->next)
+                retire_view(env, open);
 }
 
 void env_close_views(Env *env, uint64_t mark)
@@ -319,6 +336,17 @@ void env_close_views(Env *env, uint64_t mark)
         for (OpenTable *open = env->tables; open; open = open->next)
                 if (open->view && open->serial >= mark)
                         env->source->view_close(take(open->view));
+}
+
+bool env_has_views(const Env *env, uint64_t mark)
+{
+        const OpenTable *open = env->tables;
+        const RetiredView *old = env->retired;
+        while (open && (!open->view || open->serial < mark))
+                open = open->next;
+        while (old && old->serial < mark)
+                old = old->next;
+        return open || old;
 }
 
 /* --- arenas --- */
@@ -405,7 +433,7 @@ void env_done(Env *env)
 
 size_t env_memory(const Env *env)
 {
-        size_t bytes = 0;
+        size_t bytes = env->kept_bytes;
         for (const Scratch *scratch = env->scratches; scratch; scratch = scratch->next)
                 bytes += scratch->arena.total_bytes;
         return bytes;

@@ -41,6 +41,9 @@ Status env_table_uuids(Env *env, TableVal *table, TableVal **ret) MUST_USE;
 void env_done(Env *env); /* closes everything */
 size_t env_memory(const Env *env);
 Bytes message_cut(Env *env, Bytes text);
+bool env_has_views(const Env *env, uint64_t mark); /* pinned since the mark: env_close_views */
+/* What query_new was given. */
+const QueryWorld *query_world(const Query *query);
 
 /* Terms that are evaluated and compiled (exec_compile.h): what both have to mean the same by. */
 /* a < b and the like, by the term's type, for an order as value_compare gives it. */
@@ -56,6 +59,8 @@ static inline bool compare_in_order(unsigned type, int order)
 }
 /* What YEAR .. SECONDS take out of a time. (time_terms.c) */
 TimePart time_part_of(unsigned type);
+
+TermFn term_function(unsigned type); /* eval.c: what evaluates such terms */
 
 /* batch.c */
 typedef enum SourceKind { SOURCE_EAGER, SOURCE_RANGE, SOURCE_TABLE } SourceKind;
@@ -77,6 +82,9 @@ static inline Batcher batcher_start(const Env *env, SourceKind kind, size_t want
 }
 /* Notes a row; true if the batch is full. */
 bool batcher_add(Batcher *batcher, const Env *env, Value row);
+
+/* sequence.c: a LIMIT of `*ret_source`, and how many rows it still lets through. */
+bool stream_is_limit(const Stream *stream, Stream **ret_source, uint64_t *ret_left);
 
 /* group.c */
 Status groups_apply(Env *env, const Term *term, TermFn fn, Val *arg0, Val *ret) MUST_USE;
@@ -137,6 +145,8 @@ Status term_union(Env *env, const Term *term, Val *ret) MUST_USE;
 /* table_terms.c */
 /* A GET term without reading: its table and key. For terms that write the row. */
 Status get_unread(Env *env, const Term *term, Val *ret) MUST_USE;
+/* A get_all of which nothing has been read? Its slice says by which index. */
+bool stream_is_get_all(const Stream *stream, const TableVal **ret_table, const Value **ret_keys, size_t *ret_count);
 /* Option `index`: its name, data NULL if it is absent. */
 Status opt_index(Env *env, const Term *term, Bytes *ret_index) MUST_USE;
 const Term *slice_origin(const Term *term);

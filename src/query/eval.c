@@ -4,14 +4,19 @@
 
 static TermEval table[TERM_TYPE_END];
 
+TermFn term_function(unsigned type)
+{
+        return table[type].fn;
+}
+
 /* Before main: the lists are constant, so that no thread ever sees a half-filled table. */
 __attribute__((constructor)) static void fill_table(void)
 {
         const TermList *const lists[] = {
-                &terms_control, &terms_sequence, &terms_aggregate, &terms_sort,    &terms_join,
-                &terms_table,   &terms_math,     &terms_string,    &terms_object,  &terms_array,
-                &terms_coerce,  &terms_time,     &terms_geo,       &terms_index,   &terms_geo_index,
-                &terms_write,   &terms_admin,    &terms_access,    &terms_outside, &terms_http,
+                &terms_control, &terms_sequence, &terms_aggregate, &terms_sort,  &terms_join,   &terms_table,
+                &terms_math,    &terms_string,   &terms_object,    &terms_array, &terms_coerce, &terms_time,
+                &terms_geo,     &terms_index,    &terms_geo_index, &terms_write, &terms_admin,  &terms_access,
+                &terms_outside, &terms_http,     &terms_changes,
         };
         for (size_t i = 0; i < ELEMENTS(lists); i++)
                 for (size_t j = 0; j < lists[i]->count; j++)

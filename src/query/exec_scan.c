@@ -205,12 +205,39 @@ static bool reduce_two(const Scan *scan, Env *env, ExecGroup *total, double valu
         return true;
 }
 
+static void add_exactly(const Scan *scan, ExecGroup *total, double number)
+{
+        if (!total->exact)
+                total->exact = arena_new(scan->arena, ExactSum);
+        if (exact_sum_add(total->exact, number))
+                return;
+        exact_sum_widen(total->exact, arena_alloc(scan->arena, EXACT_SUM_WIDE_BYTES));
+        (void)!exact_sum_add(total->exact, number);
+}
+
+static void sum_batch(const Scan *scan, ExecGroup *total, const ExecBatch *batch)
+{
+        total->count += batch->count;
+        if (batch->exact) {
+                add_exactly(scan, total, batch->sum);
+                return;
+        }
+        if (!total->exact)
+                total->exact = arena_new(scan->arena, ExactSum);
+        for (size_t i = 0; (i += exact_sum_add_many(total->exact, batch->values + i, batch->count - i)) < batch->count;)
+                exact_sum_widen(total->exact, arena_alloc(scan->arena, EXACT_SUM_WIDE_BYTES));
+}
+
 /* Without keys: numbers that can be added in any order are, others one after the other. */
 static bool add_batch(const Scan *scan, Env *env, ExecGroup *total, const ExecBatch *batch)
 {
-        bool adds = scan->job.type != TERM_REDUCE || is_sum(scan->reduce);
+        if (scan->job.type != TERM_REDUCE) {
+                sum_batch(scan, total, batch);
+                return true;
+        }
+        bool adds = is_sum(scan->reduce);
         uint32_t i = 0;
-        if (scan->job.type == TERM_REDUCE && !total->has && batch->count) {
+        if (!total->has && batch->count) {
                 total->has = true;
                 total->sum = batch->values[i++];
         } else if (adds && batch->exact && trunc(total->sum) == total->sum &&
@@ -227,7 +254,7 @@ static bool add_batch(const Scan *scan, Env *env, ExecGroup *total, const ExecBa
         for (; i < batch->count; i++)
                 if (!reduce_two(scan, env, total, batch->values[i]))
                         return false;
-        return scan->job.type != TERM_REDUCE || isfinite(total->sum); /* what is not finite stays so */
+        return isfinite(total->sum); /* what is not finite stays so */
 }
 
 static bool add_numbers(Scan *scan, Env *env, const ExecPart *part, const uint32_t *place)
@@ -239,7 +266,7 @@ static bool add_numbers(Scan *scan, Env *env, const ExecPart *part, const uint32
                 for (uint32_t i = 0; batch->groups && i < batch->count; i++) {
                         ExecGroup *total = &scan->totals[place[batch->groups[i]]];
                         if (!reduces) {
-                                total->sum += batch->values[i];
+                                add_exactly(scan, total, batch->values[i]);
                                 total->count++;
                         } else if (!total->has) {
                                 total->has = true;

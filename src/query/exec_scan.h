@@ -3,11 +3,12 @@
  *
  * Recognised from the streams that were built, when somebody consumes them; nothing of them is changed. The scan gives
  * up without a trace if anything unusual turns up (exec_compile.h), and the general path runs from the beginning: so
- * errors are always its errors. What a scan answers is what the general path would, to the last bit: values that are
- * added up are added in the table's order, whoever computed them. */
+ * errors are always its errors. What a scan answers is what the general path would, to the last bit: sums are
+ * exact, and what is reduced is so in the table's order, whoever computed it. */
 #ifndef QUERY_EXEC_SCAN_H
 #define QUERY_EXEC_SCAN_H
 
+#include "base/exact_sum.h"
 #include "query/group_int.h"
 
 typedef struct ExecRequest {
@@ -20,10 +21,11 @@ typedef struct ExecRequest {
 } ExecRequest;
 
 typedef struct ExecGroup {
-        Value key;      /* with keys, or of DISTINCT */
-        uint64_t count; /* COUNT: rows; SUM, AVG: numbers */
-        double sum;
-        bool has; /* MIN, MAX, REDUCE: there was a row */
+        Value key;       /* with keys, or of DISTINCT */
+        uint64_t count;  /* COUNT: rows; SUM, AVG: numbers */
+        ExactSum *exact; /* SUM, AVG; NULL: nothing */
+        double sum;      /* REDUCE to a number */
+        bool has;        /* MIN, MAX, REDUCE: there was a row */
         Value row;
 } ExecGroup;
 

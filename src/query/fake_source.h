@@ -76,24 +76,16 @@ static int fake_compare_entries(const void *a, const void *b)
         return order ? order : fake_compare(&left->row, &right->row);
 }
 
-/* An index on a field of the table that was added last; `multi`: its elements, if it is an array. */
-static inline void fake_add_index(const char *field, bool multi, bool geo)
+/* The entries of an index, of the rows that there are now. */
+static inline void fake_fill_index(TableRef *table, size_t at)
 {
-        TableRef *table = &fake.tables[fake.table_count - 1];
-        size_t at = table->index_count++;
         FakeIndex *index = &table->indexes[at], *rest = &table->rests[at];
-        table->index_fields[at] = BYTES_STR(field);
-        table->index_paths[at] = (IndexPath){&table->index_fields[at], 1};
-        table->infos[at] = (IndexInfo){.name = BYTES_STR(field),
-                                       .multi = multi,
-                                       .geo = geo,
-                                       .ready = true,
-                                       .paths = &table->index_paths[at],
-                                       .path_count = 1};
+        bool multi = table->infos[at].multi, geo = table->infos[at].geo;
+        index->count = rest->count = 0;
         rest->entries = arena_array(&fake.arena, FakeEntry, value_count(table->rows));
         index->entries = arena_array(&fake.arena, FakeEntry, 16 * value_count(table->rows));
         for (size_t i = 0; i < value_count(table->rows); i++) {
-                Value row = value_at(table->rows, i), value = value_get_str(row, field);
+                Value row = value_at(table->rows, i), value = value_get(row, table->index_fields[at]);
                 bool many = multi && value_is(value, V_ARRAY);
                 if (!value_is(value, V_NONE) && !geo &&
                     (multi ? !many && !value_is(value, V_NULL) : !key_is_secondary(value)))
@@ -108,6 +100,22 @@ static inline void fake_add_index(const char *field, bool multi, bool geo)
                 qsort(index->entries, index->count, sizeof *index->entries, fake_compare_entries);
         if (rest->count)
                 qsort(rest->entries, rest->count, sizeof *rest->entries, fake_compare_entries);
+}
+
+/* An index on a field of the table that was added last; `multi`: its elements, if it is an array. */
+static inline void fake_add_index(const char *field, bool multi, bool geo)
+{
+        TableRef *table = &fake.tables[fake.table_count - 1];
+        size_t at = table->index_count++;
+        table->index_fields[at] = BYTES_STR(field);
+        table->index_paths[at] = (IndexPath){&table->index_fields[at], 1};
+        table->infos[at] = (IndexInfo){.name = BYTES_STR(field),
+                                       .multi = multi,
+                                       .geo = geo,
+                                       .ready = true,
+                                       .paths = &table->index_paths[at],
+                                       .path_count = 1};
+        fake_fill_index(table, at);
 }
 
 static Status fake_db_check(void *ctx, Bytes db)

@@ -187,11 +187,11 @@ Status groups_apply_one(Env *env, const Term *term, TermFn fn, Value value, Val 
         return st;
 }
 
-static Status apply_pending(const Groups *groups, Env *env, ValueVec *rows)
+Status pending_apply(Env *env, const Pending *first, ValueVec *rows)
 {
         Frame *outer = env->frame;
         Status st = ST_OK;
-        for (const Pending *pending = groups->pending; !st && pending && rows->count; pending = pending->next) {
+        for (const Pending *pending = first; !st && pending && rows->count; pending = pending->next) {
                 Val val;
                 Value array;
                 env->frame = pending->frame;
@@ -226,7 +226,7 @@ Status groups_next(Groups *groups, Env *env, Arena *out, GroupBatch *batch, bool
         for (size_t i = 0; !st && i < rows.count; i++)
                 st = group_row(groups, env, batch, rows.items[i]);
         for (size_t i = 0; !st && i < batch->table.count; i++)
-                st = apply_pending(groups, env, &batch->table.entries[i].rows);
+                st = pending_apply(env, groups->pending, &batch->table.entries[i].rows);
         env->arena = outer;
         return st;
 }
@@ -303,7 +303,7 @@ Status groups_make(Env *env, Groups *groups)
 
 /* --- terms on groups --- */
 
-static bool row_by_row(const Term *term)
+bool term_is_row_by_row(const Term *term)
 {
         switch (term->type) {
         case TERM_MAP: return term->arg_count == 2 && !term->has_args_splice;
@@ -345,7 +345,7 @@ Status groups_apply(Env *env, const Term *term, TermFn fn, Val *arg0, Val *ret)
                 if (term->type == TERM_GROUP)
                         return fail(env, term, ERR_LOGIC,
                                     "Cannot call `group` on the output of `group` (did you mean to `ungroup`?).");
-                if (row_by_row(term)) {
+                if (term_is_row_by_row(term)) {
                         groups_remember(env, &groups->pending, term, fn);
                         *ret = val_groups(term, groups);
                         return ST_OK;

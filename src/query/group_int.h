@@ -63,6 +63,10 @@ void group_table_finish(GroupTable *table, Groups *groups);
 
 /* Adds a term to a list of those to be applied, where env->frame is now. */
 void groups_remember(Env *env, Pending **list, const Term *term, TermFn fn);
+/* Does it work on each row alone? (group.c) */
+bool term_is_row_by_row(const Term *term);
+/* What the terms of a list make of rows. */
+Status pending_apply(Env *env, const Pending *first, ValueVec *rows) MUST_USE;
 /* Applies a term to one group: its first argument is the group's value. */
 Status groups_apply_one(Env *env, const Term *term, TermFn fn, Value value, Val *ret) MUST_USE;
 /* {group, reduction} */

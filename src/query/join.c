@@ -56,7 +56,7 @@ static Status add_joined(JoinStream *self, Env *env, Value left, Value right, Va
         return ST_OK;
 }
 
-/* The next left row into left_rows[left_index]; false at the end. */
+/* The next left row into left_rows[left_index]; false at the end, or (feed_waits) for now. */
 static Status next_left(JoinStream *self, Env *env, bool *ret_has)
 {
         while (self->left_index >= self->left_rows.count && !self->left_end) {
@@ -64,13 +64,15 @@ static Status next_left(JoinStream *self, Env *env, bool *ret_has)
                 self->left_rows = (ValueVec){0};
                 arena_reset(self->left_arena);
                 TRY(stream_next(self->left, env, self->left_arena, STREAM_CHUNK, &self->left_rows, &self->left_end));
+                if (unlikely(env->feed_waits))
+                        break;
         }
         *ret_has = self->left_index < self->left_rows.count;
         return ST_OK;
 }
 
-/* Does it come out the same however often it is evaluated, while nobody writes? (A query sees a table at one moment.)
- */
+/* Does it come out the same however often it is evaluated, while nobody writes? (A query sees a table at one moment;
+ * but behind a changefeed at the moment of each change.) */
 static bool comes_out_same(const Term *term)
 {
         const unsigned changing = TF_NONDETERMINISTIC | TF_WRITES | TF_BLOCKING;
@@ -101,7 +103,7 @@ static bool read_kept(JoinStream *self, Env *env)
 {
         switch (self->state) {
         case RIGHT_ONCE:
-                if (self->right_array.kind != VAL_NONE || !comes_out_same(self->args.terms[1]))
+                if (self->right_array.kind != VAL_NONE || env->flows || !comes_out_same(self->args.terms[1]))
                         self->state = RIGHT_ANEW;
                 else
                         self->state = RIGHT_AGAIN;
@@ -263,7 +265,7 @@ static Status join_next(Stream *stream, Env *env, Arena *out, size_t want, Value
                         return ST_OK;
         }
         (void)out;
-        *ret_end = true;
+        *ret_end = !env->feed_waits;
         return ST_OK;
 }
 
@@ -372,7 +374,7 @@ static Status eq_join_next(Stream *stream, Env *env, Arena *out, size_t want, Va
                 Value right;
                 TRY(next_left(self, env, &has));
                 if (!has) {
-                        *ret_end = true;
+                        *ret_end = !env->feed_waits;
                         return ST_OK;
                 }
                 if (self->left_index == 0 && self->rights_count == 0)
@@ -449,7 +451,7 @@ static Status index_join_next(Stream *stream, Env *env, Arena *out, size_t want,
                 if (batcher_add(&batcher, env, batch->items[batch->count - 1]))
                         return ST_OK;
         }
-        *ret_end = true;
+        *ret_end = !env->feed_waits;
         return ST_OK;
 }
 

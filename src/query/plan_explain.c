@@ -37,6 +37,9 @@ struct Explain {
         Note *notes;
         Compiled *compiled; /* each term once */
         bool measures;
+        const Term *changes; /* what is asked about is a changefeed */
+        Value feeds;
+        bool feed_remembers;
 };
 
 void explain_start(Env *env)
@@ -150,8 +153,7 @@ static Bytes text_of(const char *text)
         return BYTES_STR(text);
 }
 
-/* Compact, with words for the ends of everything. */
-static const char *value_text(Env *env, Value v)
+const char *explain_value_text(Env *env, Value v)
 {
         Bytes json;
         if (value_is(v, V_MINVAL) || value_is(v, V_MAXVAL))
@@ -161,7 +163,7 @@ static const char *value_text(Env *env, Value v)
                 size_t shown = MIN(value_count(v), (size_t)8);
                 for (size_t i = 0; i < shown; i++)
                         text = arena_printf(env->query_arena, "%s%s%s", text, i ? ", " : "",
-                                            value_text(env, value_at(v, i)));
+                                            explain_value_text(env, value_at(v, i)));
                 return arena_printf(env->query_arena, "[%s%s]", text, shown < value_count(v) ? ", ..." : "");
         }
         Status st = json_of(env, NULL, v, &json);
@@ -174,10 +176,11 @@ static const char *value_text(Env *env, Value v)
                             cut ? "..." : "");
 }
 
-static const char *bounds_text(Env *env, const KeyBounds *b)
+const char *explain_bounds_text(Env *env, const KeyBounds *b)
 {
         bool low = b->low_type != BOUND_NONE, high = b->high_type != BOUND_NONE;
-        const char *from = low ? value_text(env, b->low) : "", *to = high ? value_text(env, b->high) : "";
+        const char *from = low ? explain_value_text(env, b->low) : "",
+                   *to = high ? explain_value_text(env, b->high) : "";
         if (low && high && b->low_type == BOUND_CLOSED && b->high_type == BOUND_CLOSED && value_equal(b->low, b->high))
                 return arena_printf(env->query_arena, "= %s", from);
         if (low && high)
@@ -192,11 +195,11 @@ static const char *range_text(Env *env, const PlanCandidate *c)
 {
         bool more = c->next.low_type != BOUND_NONE || c->next.high_type != BOUND_NONE;
         if (!value_is(c->prefix, V_ARRAY))
-                return bounds_text(env, &c->bounds);
+                return explain_bounds_text(env, &c->bounds);
         if (value_count(c->prefix) == c->index->path_count)
-                return arena_printf(env->query_arena, "= %s", value_text(env, c->prefix));
-        return arena_printf(env->query_arena, "beginning with %s%s%s", value_text(env, c->prefix),
-                            more ? ", then " : "", more ? bounds_text(env, &c->next) : "");
+                return arena_printf(env->query_arena, "= %s", explain_value_text(env, c->prefix));
+        return arena_printf(env->query_arena, "beginning with %s%s%s", explain_value_text(env, c->prefix),
+                            more ? ", then " : "", more ? explain_bounds_text(env, &c->next) : "");
 }
 
 static Bytes choice_text(Env *env, const Note *note)
@@ -239,7 +242,7 @@ static Bytes term_text(Env *env, const Term *term)
 
 static Bytes add_text(Env *env, Bytes text, Bytes name, const Term *more)
 {
-        Bytes what = more->type == TERM_DATUM ? text_of(value_text(env, more->datum)) : term_text(env, more);
+        Bytes what = more->type == TERM_DATUM ? text_of(explain_value_text(env, more->datum)) : term_text(env, more);
         return text_of(arena_printf(env->query_arena, "%.*s%s%.*s%s%.*s", (int)text.size, (const char *)text.data,
                                     text.size ? ", " : "", (int)name.size, (const char *)name.data,
                                     name.size ? ": " : "", (int)what.size, (const char *)what.data));
@@ -479,6 +482,22 @@ static Value inputs_of(Tree *tree, const Term *term, unsigned depth, bool inside
         return array_take(&array);
 }
 
+/* What a changefeed would follow. */
+static void tell_feeds(Tree *tree, unsigned depth, ObjectBuilder *object)
+{
+        Env *env = tree->env;
+        const Explain *explain = env->explain;
+        for (size_t i = 0; i < value_count(explain->feeds); i++) {
+                Bytes text = value_bytes(value_get_str(value_at(explain->feeds, i), "text"));
+                add_line(env, &tree->lines, depth,
+                         arena_printf(env->query_arena, "%.*s", (int)text.size, (const char *)text.data));
+        }
+        if (explain->feed_remembers)
+                add_line(env, &tree->lines, depth, "it remembers what it needs to go on from one change to the next");
+        object_add_str(object, "feeds", explain->feeds);
+        object_add_str(object, "remembers", value_bool(explain->feed_remembers));
+}
+
 /* The operator's own line stands above its inputs', but tells what they say of rows: they are described first, into
  * lines of their own. */
 static Value describe(Tree *tree, const Term *term, unsigned depth, bool inside, Estimate *ret_rows)
@@ -500,7 +519,7 @@ static Value describe(Tree *tree, const Term *term, unsigned depth, bool inside,
         if (term->type == TERM_GET)
                 measured.streamed = false; /* its read is no stream, and counts no rows */
         Bytes name = name_of(env, term), arguments = arguments_text(env, term);
-        object_init(&object, env->query_arena, 8);
+        object_init(&object, env->query_arena, 10);
         object_add_str(&object, "operator", value_string(name));
         object_add_str(&object, "arguments", value_string(arguments));
         if (ret_rows->rows != UNKNOWN) {
@@ -519,6 +538,8 @@ static Value describe(Tree *tree, const Term *term, unsigned depth, bool inside,
                 object_add_str(&object, "compiled", value_bool(true));
                 add_line(env, &tree->lines, depth + 1, "with all below in one compiled pass over columns");
         }
+        if (term == env->explain->changes)
+                tell_feeds(tree, depth + 1, &object);
         if (note) {
                 if (note->chosen) {
                         Bytes text = choice_text(env, note);
@@ -564,7 +585,7 @@ static Value index_stats_value(Tree *tree, TableView *view, const IndexInfo *ind
                 object_add_str(&object, "min", stats.min);
                 object_add_str(&object, "max", stats.max);
                 range = arena_printf(arena, ", about %.0f different from %s to %s", stats.distinct,
-                                     value_text(env, stats.min), value_text(env, stats.max));
+                                     explain_value_text(env, stats.min), explain_value_text(env, stats.max));
         }
         const char *rest = stats.rest ? arena_printf(arena, "; %" PRIu64 " rows with what is no key", stats.rest) : "";
         add_line(env, &tree->lines, 1,
@@ -650,11 +671,23 @@ static bool is_lazy(const Term *term)
         return term->type == TERM_TABLE || (term->arg_count && is_lazy(term->args[0]));
 }
 
-/* Makes the streams, and so the choices, that are made before anything is read. */
+/* The term `changes`, with what stands behind it above; NULL: the query is no changefeed. */
+static const Term *find_changes(const Term *root)
+{
+        while (root->type != TERM_CHANGES && root->arg_count && root->args[0]->type != TERM_FUNC)
+                root = root->args[0];
+        return root->type == TERM_CHANGES && root->arg_count && !root->has_args_splice ? root : NULL;
+}
+
+/* Makes the streams, and so the choices, that are made before anything is read. The planner's choices below `changes`
+ * are not those of a feed. */
 static Status prepare(Env *env, const Term *root)
 {
         const Term *term = root;
+        Explain *explain = env->explain;
         Val val;
+        if (explain->changes)
+                return changes_explain(env, explain->changes->args[0], &explain->feeds, &explain->feed_remembers);
         while (!is_lazy(term) && term->arg_count && term->args[0]->type != TERM_FUNC)
                 term = term->args[0];
         if (!is_lazy(term) || (term->tree_flags & (TF_WRITES | TF_BLOCKING)))
@@ -694,6 +727,10 @@ Status explain_query(Env *env, const Term *root, bool run, Value *ret)
         const HostOps *host = env->world->host;
         int64_t start_ns = host->mono_ns(host->ctx);
         env->explain->measures = run;
+        env->explain->changes = find_changes(root);
+        if (run && env->explain->changes)
+                return fail(env, env->explain->changes, ERR_LOGIC,
+                            "A changefeed has no end to be measured; `explain: true` tells how it is matched.");
         TRY(run ? run_all(env, root) : prepare(env, root));
         double ms = (double)(host->mono_ns(host->ctx) - start_ns) / 1e6;
         array_init(&plan, env->query_arena, 1);

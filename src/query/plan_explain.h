@@ -9,10 +9,18 @@
 
 typedef struct Explain Explain;
 
+/* Of `changes` on `term`: for each feed {table, conditions, exact, text}; does it remember something (FeedState)?
+ * (changes_explain.c) */
+Status changes_explain(Env *env, const Term *term, Value *ret_feeds, bool *ret_remembers) MUST_USE;
+
 /* In env->query_arena; sets env->explain. */
 void explain_start(Env *env);
 /* Evaluates `root`, all of it (`run`) or only what reads nothing yet, and tells about it: {plan: [operator], text}. */
 Status explain_query(Env *env, const Term *root, bool run, Value *ret) MUST_USE;
+
+/* As text in env->query_arena: compact, with words for the ends of everything. */
+const char *explain_value_text(Env *env, Value v);
+const char *explain_bounds_text(Env *env, const KeyBounds *bounds);
 
 /* --- for the planner --- */
 /* A choice for the scan of `term` begins: `rows` are in it. */

@@ -13,8 +13,8 @@ static bool safe_for(const PlanConjunct *conjunct, const IndexPath *paths, size_
 {
         switch (conjunct->safety) {
         case PLAN_SAFE: return true;
-        case PLAN_SAFE_WALK: return path_count == 1 && plan_paths_equal(conjunct->path, paths[0]);
-        case PLAN_SAFE_ELEMENTS: return multi && path_count == 1 && plan_paths_equal(conjunct->path, paths[0]);
+        case PLAN_SAFE_WALK: return path_count == 1 && index_paths_equal(conjunct->path, paths[0]);
+        case PLAN_SAFE_ELEMENTS: return multi && path_count == 1 && index_paths_equal(conjunct->path, paths[0]);
         case PLAN_UNSAFE: break;
         }
         return false;
@@ -54,7 +54,7 @@ static void lower_high(KeyBounds *bounds, Value value, BoundType type)
         }
 }
 
-static void add_bound(KeyBounds *bounds, const PlanCondition *condition)
+void plan_narrow(KeyBounds *bounds, const PlanCondition *condition)
 {
         switch (condition->op) {
         case PLAN_EQ:
@@ -65,7 +65,9 @@ static void add_bound(KeyBounds *bounds, const PlanCondition *condition)
         case PLAN_LE: lower_high(bounds, condition->value, BOUND_CLOSED); break;
         case PLAN_GT: raise_low(bounds, condition->value, BOUND_OPEN); break;
         case PLAN_GE: raise_low(bounds, condition->value, BOUND_CLOSED); break;
-        case PLAN_CONTAINS: break;
+        case PLAN_CONTAINS:
+        case PLAN_IN:
+        case PLAN_PREFIX: break;
         }
 }
 
@@ -80,8 +82,7 @@ static bool is_one_value(const KeyBounds *bounds)
                value_equal(bounds->low, bounds->high);
 }
 
-/* Bounds that leave nothing over become an empty range that every reader understands. */
-static void tidy(KeyBounds *bounds)
+void plan_tidy(KeyBounds *bounds)
 {
         if (bounds->low_type == BOUND_NONE || bounds->high_type == BOUND_NONE ||
             value_compare(bounds->low, bounds->high) <= 0)
@@ -98,12 +99,12 @@ static void field_bounds(const PlanPredicate *predicate, size_t usable, IndexPat
         *ret_any = false;
         for (size_t i = 0; i < usable; i++) {
                 const PlanCondition *condition = &predicate->conditions[i];
-                if (condition->op == PLAN_CONTAINS || !plan_paths_equal(condition->path, path))
+                if (condition->op > PLAN_GE || !index_paths_equal(condition->path, path))
                         continue;
-                add_bound(bounds, condition);
+                plan_narrow(bounds, condition);
                 *ret_any = true;
         }
-        tidy(bounds);
+        plan_tidy(bounds);
 }
 
 /* --- kinds of indexes --- */
@@ -119,7 +120,7 @@ static bool is_primary_key(Env *env, Value value)
 static bool is_mentioned(const PlanPredicate *predicate, IndexPath path)
 {
         for (size_t i = 0; i < predicate->condition_count; i++)
-                if (plan_paths_equal(predicate->conditions[i].path, path))
+                if (index_paths_equal(predicate->conditions[i].path, path))
                         return true;
         return false;
 }
@@ -174,7 +175,7 @@ static void by_multi(const PlanPredicate *predicate, const TableVal *table, cons
         }
         for (size_t i = 0; i < usable; i++) {
                 const PlanCondition *condition = &predicate->conditions[i];
-                if (condition->op != PLAN_CONTAINS || !plan_paths_equal(condition->path, index->paths[0]))
+                if (condition->op != PLAN_CONTAINS || !index_paths_equal(condition->path, index->paths[0]))
                         continue;
                 ret->refused = "what is to be contained cannot be a key";
                 if (!key_is_secondary(condition->value))

@@ -6,13 +6,24 @@
 #include "query/plan.h"
 
 /* --- plan_predicate.c: what a predicate says about fields of the row --- */
-typedef enum PlanOp { PLAN_EQ, PLAN_LT, PLAN_LE, PLAN_GT, PLAN_GE, PLAN_CONTAINS } PlanOp;
+typedef enum PlanOp {
+        PLAN_EQ,
+        PLAN_LT,
+        PLAN_LE,
+        PLAN_GT,
+        PLAN_GE,
+        PLAN_CONTAINS,
+        /* For changefeeds alone: no index is read by them. */
+        PLAN_IN,     /* it equals an element of `value`, an array */
+        PLAN_PREFIX, /* it is a string that begins with `value` */
+} PlanOp;
 
 /* `path` op `value` must hold of a row, or the predicate is false or misses a field. */
 typedef struct PlanCondition {
         PlanOp op;
         IndexPath path;
         Value value;
+        bool maps; /* a field of an array on the way is the array of its elements' fields: row("a")("b") */
 } PlanCondition;
 
 /* A part of an AND. The parts before a condition must not raise an error (other than a missing field's) for rows that
@@ -27,6 +38,7 @@ typedef struct PlanConjunct {
         PlanSafety safety;
         IndexPath path;
         size_t first, count; /* its conditions */
+        bool exact;          /* where all of them hold it is true; where one does not it is false or fails */
 } PlanConjunct;
 
 typedef struct PlanPredicate {
@@ -34,13 +46,17 @@ typedef struct PlanPredicate {
         size_t condition_count, condition_capacity;
         PlanConjunct *conjuncts; /* in the order in which they are evaluated */
         size_t conjunct_count, conjunct_capacity;
+        bool timeless; /* wanted: no condition is made of r.now() */
 } PlanPredicate;
 
-bool plan_paths_equal(IndexPath a, IndexPath b);
 /* Adds what a filter's predicate says. `on_missing`: its option `default`. In env->arena. */
 void plan_gather(Env *env, PlanPredicate *predicate, const Func *func, const Term *on_missing);
 
 /* --- plan_index.c: what an index can do for a predicate --- */
+/* Leaves of the values within `bounds` those that the condition allows; PLAN_EQ to PLAN_GE. */
+void plan_narrow(KeyBounds *bounds, const PlanCondition *condition);
+/* Bounds that leave nothing over become an empty range that every reader understands. */
+void plan_tidy(KeyBounds *bounds);
 typedef struct PlanCandidate {
         const IndexInfo *index; /* NULL: the primary key */
         KeyBounds bounds;

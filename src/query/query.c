@@ -3,7 +3,7 @@
 #include <setjmp.h>
 
 #include "base/mem.h"
-#include "query/env_int.h"
+#include "query/changes_int.h"
 #include "query/plan_explain.h"
 #include "query/profile.h"
 #include "query/transaction.h"
@@ -17,7 +17,15 @@ typedef enum QueryState {
         QUERY_FINISHED, /* answered or failed */
 } QueryState;
 
+/* Who waits for a query's feeds. */
+typedef struct FeedWatch {
+        atomic_bool waits;
+        void (*ready)(void *ctx);
+        void *ctx;
+} FeedWatch;
+
 struct Query {
+        const QueryWorld *origin;
         QueryWorld world;
         QueryState state;
         WireQuery wire;
@@ -35,6 +43,10 @@ struct Query {
         int64_t timeout_ns; /* the server's, or less by the option; 0: none */
         QueryConnection *connection;
         struct Trace *trace; /* of the last batch; NULL: not asked for */
+        FeedWatch watch;
+        uint64_t feed_views; /* of a feed: views and what is open from here on are of its batches */
+        EnvMark feed_mark;
+        char notes[8]; /* "1,5" */
         char user[];
 };
 
@@ -52,6 +64,7 @@ Status query_new(const QueryWorld *world, const char *user, Query **ret_query)
         Query *query = mem_zalloc(sizeof *query + user_size);
         if (!query)
                 return status_nomem();
+        query->origin = world;
         query->world = *world;
         memcpy(query->user, user, user_size);
         Arena *const arenas[] = {&query->arena, &query->eval_arena, &query->batch_arena};
@@ -61,8 +74,14 @@ Status query_new(const QueryWorld *world, const char *user, Query **ret_query)
                 arenas[i]->stop = &query->cancelled;
         }
         atomic_init(&query->cancelled, false);
+        atomic_init(&query->watch.waits, false);
         *ret_query = query;
         return ST_OK;
+}
+
+const QueryWorld *query_world(const Query *query)
+{
+        return query->origin;
 }
 
 const char *query_user(const Query *query)
@@ -97,6 +116,7 @@ void query_reset(Query *query)
         query->error_at = NULL;
         query->stream = NULL;
         query->trace = NULL;
+        query->notes[0] = 0;
         query->wire = (WireQuery){0};
         atomic_store(&query->cancelled, false);
         atomic_store(&query->spilled_bytes, 0);
@@ -231,11 +251,13 @@ static Status read_options(Env *env, bool *ret_profile, ExplainMode *ret_explain
         Val val;
         bool present;
         int64_t limit;
+        size_t queue_size;
         *ret_profile = false;
         *ret_explain = EXPLAIN_NO;
         TRY(batch_options(env));
         if (!env->global_count)
                 return ST_OK;
+        TRY(changes_queue_size(env, &nowhere, &queue_size)); /* checked in each query, as in RethinkDB */
         TRY(opt_val(env, &nowhere, "array_limit", &val, &present));
         if (present) {
                 TRY(val_as_int(env, &val, &limit));
@@ -274,13 +296,34 @@ static Status write_atom(Env *env, Value v, Buf *rows)
         return fail_at(env, NULL, json_write(v, rows));
 }
 
+/* Terms behind `changes` that read tables see them as they are when the changes are shown, and not for ever as when the
+ * first was: once nothing is left of what the feeds gave, and nothing is open, nothing is left of the views. */
+static Status renew_views(Query *query, ValueVec *batch, bool *ret_end)
+{
+        Env *env = &query->env;
+        if (!env_has_views(env, query->feed_views))
+                return ST_OK;
+        Status st = ST_OK;
+        env->feed_waits = false;
+        env->feed_pauses = true;
+        while (!st && batch->count == 0 && !*ret_end && !env->feed_waits)
+                st = stream_next(query->stream, env, &query->batch_arena, SIZE_MAX, batch, ret_end);
+        env->feed_pauses = false;
+        if (!st && batch->count == 0 && env->feed_waits && env_is_unwound(env, query->feed_mark))
+                env_close_views(env, query->feed_views);
+        return st;
+}
+
 static Status run_batch(Query *query, Buf *rows, QueryAnswer *ret_answer)
 {
         Env *env = &query->env;
         ValueVec batch = {0};
         bool end = false;
         arena_reset(&query->batch_arena);
-        while (batch.count == 0 && !end)
+        if (unlikely(env->flows != NULL))
+                TRY(renew_views(query, &batch, &end));
+        env->feed_waits = env->feed_pauses = false;
+        while (batch.count == 0 && !end && !env->feed_waits)
                 TRY(stream_next(query->stream, env, &query->batch_arena, SIZE_MAX, &batch, &end));
         for (size_t i = 0; i < batch.count; i++) {
                 if (i)
@@ -335,6 +378,12 @@ static Status run_root(Query *query, Buf *rows, QueryAnswer *ret_answer)
                             "Query result must be of type DATUM, GROUPED_DATA, or STREAM (got %s).",
                             val_kind_name(&val));
         TRY(val_as_stream(env, &val, &query->stream));
+        changes_notes(env, query->wire.root, query->notes, sizeof query->notes);
+        if (env->flows) { /* what the query itself has read stays: its functions may refer to it */
+                env_retire_views(env);
+                query->feed_views = env->view_serial;
+                query->feed_mark = env_mark(env);
+        }
         batch_start(env, BATCH_FIRST);
         return run_batch(query, rows, ret_answer);
 }
@@ -452,9 +501,7 @@ Status query_error_place(const Query *query, Buf *out, bool *ret_has)
 
 Status query_notes(const Query *query, Buf *out)
 {
-        (void)query;
-        (void)out;
-        return ST_OK; /* only feeds have notes */
+        return buf_append_str(out, query->notes);
 }
 
 Status query_profile(const Query *query, Buf *out, bool *ret_has)
@@ -493,12 +540,77 @@ Status query_describe(const Query *query, size_t max, Buf *out)
 size_t query_memory_bytes(const Query *query)
 {
         return sizeof *query + query->arena.total_bytes + query->eval_arena.total_bytes +
-               query->batch_arena.total_bytes + env_memory(&query->env);
+               query->batch_arena.total_bytes + env_memory(&query->env) + changes_memory(&query->env);
 }
 
 uint64_t query_spilled_bytes(const Query *query)
 {
         return atomic_load_explicit(&query->spilled_bytes, memory_order_relaxed);
+}
+
+/* --- changefeeds --- */
+
+bool query_is_feed(const Query *query)
+{
+        return query->state == QUERY_OPEN && query->env.flows;
+}
+
+static void on_feed_ready(void *ctx)
+{
+        Query *query = ctx;
+        if (atomic_exchange(&query->watch.waits, false)) /* of several feeds only the first */
+                query->watch.ready(query->watch.ctx);
+}
+
+void query_watch(Query *query, void (*ready)(void *ctx), void *ctx, void (*batch_ready)(void *batch_ctx),
+                 void *batch_ctx)
+{
+        FeedWatch *watch = &query->watch;
+        atomic_store(&watch->waits, false);
+        changes_watch(&query->env, NULL, NULL, NULL, NULL);
+        if (!ready)
+                return;
+        watch->ready = ready;
+        watch->ctx = ctx;
+        atomic_store(&watch->waits, true);
+        changes_watch(&query->env, on_feed_ready, query, batch_ready, batch_ctx);
+}
+
+Stream *query_stream(Query *query)
+{
+        return query->trace ? NULL : query->stream;
+}
+
+Env *query_env(Query *query)
+{
+        return &query->env;
+}
+
+/* The state is that of a query that waits for its next batch. */
+Status query_run_for(Query *query, atomic_bool *cancelled, Status (*run)(void *ctx, Env *env, Arena *batch), void *ctx)
+{
+        Arena *const arenas[] = {&query->arena, &query->eval_arena, &query->batch_arena};
+        const size_t stack = query->world.stack_max_bytes ? query->world.stack_max_bytes : DEFAULT_STACK_BYTES;
+        if (query->state == QUERY_EMPTY) {
+                init_env(query);
+                query->state = QUERY_OPEN;
+                for (size_t i = 0; i < ELEMENTS(arenas); i++)
+                        arenas[i]->stop = cancelled;
+                query->env.cancelled = cancelled;
+        }
+        if (setjmp(query->oom_jump)) {
+                query->guarded = false;
+                return atomic_load(cancelled) ? status_new(ERR_CANCELLED, "The query was cancelled.")
+                                              : oom_error(query);
+        }
+        query->guarded = true;
+        query->env.stack_end = (const char *)__builtin_frame_address(0) - stack;
+        query->timeout_ns = query->world.timeout_ns;
+        set_deadline(query);
+        arena_reset(&query->batch_arena);
+        Status st = run(ctx, &query->env, &query->batch_arena);
+        query->guarded = false;
+        return st;
 }
 
 /* --- cost --- */
@@ -693,6 +805,6 @@ QueryCost query_cost(const Query *query)
 bool query_may_read_ahead(const Query *query)
 {
         const unsigned others = TF_WRITES | TF_BLOCKING;
-        return query->state == QUERY_OPEN && query->env.transaction_use == TRANSACTION_NONE &&
+        return query->state == QUERY_OPEN && query->env.transaction_use == TRANSACTION_NONE && !query->env.flows &&
                !(query->wire.root->tree_flags & others);
 }

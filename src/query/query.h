@@ -8,6 +8,7 @@
 #ifndef QUERY_QUERY_H
 #define QUERY_QUERY_H
 
+#include "query/feed.h"
 #include "query/outside.h"
 #include "query/source.h"
 #include "query/spill.h"
@@ -20,6 +21,7 @@ typedef struct QueryWorld { /* lives as long as the server */
         const HostOps *host;
         const OutsideOps *outside; /* r.js and r.http; NULL: not available */
         size_t memory_max_bytes;   /* per query; 0 = none */
+        const FeedSource *feeds;   /* feed.h; NULL: there are no changefeeds */
         const SpillOps *spill;     /* temporary files; NULL: what does not fit into memory fails */
         size_t sort_memory_bytes;  /* per operator (sort, distinct, group, join), before it uses temporary files */
         int64_t timeout_ns;        /* for each START and CONTINUE; 0 = none */
@@ -65,7 +67,7 @@ MUST_USE Status query_backtrace(const Query *query, Buf *out);
 /* Of a text query, appends where the last error is: {"line":1,"column":5,"end_line":1,"end_column":9}, the end behind
  * the last character. Otherwise appends nothing and *ret_has is false. */
 MUST_USE Status query_error_place(const Query *query, Buf *out, bool *ret_has);
-/* Notes of the stream (feeds, later) as the inside of "n":[...]. */
+/* Notes of a changefeed as the inside of "n":[...]; of others nothing. */
 MUST_USE Status query_notes(const Query *query, Buf *out);
 /* Profile of the run as JSON if option `profile` was true; else appends nothing and *ret_has is false. */
 MUST_USE Status query_profile(const Query *query, Buf *out, bool *ret_has);

@@ -33,6 +33,7 @@ typedef struct Deferred Deferred; /* something to close at the end: env_defer */
 typedef struct OpenTable OpenTable;
 typedef struct RetiredView RetiredView;
 typedef struct Scratch Scratch;
+typedef struct OpenFlow OpenFlow;
 
 typedef enum TransactionUse { /* transaction.h */
                               TRANSACTION_NONE,
@@ -109,7 +110,11 @@ struct Env {
         struct RegexCache *regexes;   /* string.c: the query's compiled expressions */
         struct OutsideState *outside; /* outside.c: NULL until the query goes outside */
         struct ExecCache *programs;   /* exec_compile.c: the query's compiled functions; NULL until there is one */
+        size_t kept_bytes;            /* of feeds that remember something: changes_state.c */
         uint32_t calls;               /* of functions: what is called often is compiled */
+        OpenFlow *flows;              /* changes_stream.c: the query's changefeeds; NULL: it is none */
+        bool feed_waits;  /* the batch is empty because a changefeed has nothing now: pull no more, nobody waits here */
+        bool feed_pauses; /* changefeeds give nothing: is there anything left of what they gave before? */
 };
 #define EVAL_MAX_DEPTH 1000
 
@@ -145,6 +150,7 @@ static inline void env_unwind(Env *env, EnvMark mark)
         if (unlikely(env->deferred_serial != mark.serial))
                 env_unwind_slow(env, mark);
 }
+bool env_is_unwound(const Env *env, EnvMark mark); /* nothing is open that was deferred since */
 /* Closes what was deferred while env->owner was `owner`: for streams kept inside a stream, whose lives overlap others'.
  */
 void env_close_owned(Env *env, const void *owner);
@@ -155,6 +161,7 @@ Status env_default_db(Env *env, Bytes *ret_db) MUST_USE;
  */
 Status env_view(Env *env, TableRef *table, TableView **ret_view) MUST_USE;
 void env_wrote(Env *env, TableRef *table); /* the next env_view pins anew */
+void env_retire_views(Env *env);           /* so for all tables */
 /* Closes the views pinned since the mark (an earlier env->view_serial): between two rows of for_each, when nothing that
  * was read in the first is in use any more. Without it a loop of reads and writes would keep a snapshot per row. */
 void env_close_views(Env *env, uint64_t mark);
@@ -385,6 +392,8 @@ Status stream_to_array(Stream *stream, Env *env, Arena *out, Value *ret) MUST_US
 /* One row after the other with a scratch arena that is rewound after each batch. *ret_stop from `each` ends it. */
 Status stream_each(Stream *stream, Env *env, Status (*each)(void *ctx, Env *env, Value row, bool *ret_stop),
                    void *ctx) MUST_USE;
+#define FEED_TERMINAL_MESSAGE                                                                                          \
+        "Cannot call a terminal (`reduce`, `count`, etc.) on an infinite stream (such as a changefeed)."
 /* Fails if the stream has no end: before consuming all of it. */
 Status stream_check_finite(Stream *stream, Env *env) MUST_USE;
 Stream *stream_of_array(Env *env, const Term *term, Value array);
@@ -440,6 +449,7 @@ extern const TermList terms_admin;     /* admin.c     db_create ... config statu
 extern const TermList terms_access;    /* access_terms.c  grant */
 extern const TermList terms_outside;   /* outside.c  javascript */
 extern const TermList terms_http;      /* http_term.c  http */
+extern const TermList terms_changes;   /* changes.c   changes */
 /* nth with RethinkDB's rules, for bracket with a number. */
 Status nth_of(Env *env, const Term *term, const Val *sequence, const Val *index, Val *ret) MUST_USE;
 

@@ -392,7 +392,7 @@ static void test_control(void **state)
                 {Q("[24,[[154,[" A("1,2,3") "]],4]]"), "ATOM 10"},
                 {Q("[103,[[154,[" A("1") "]]]]"), LOGIC "Expected 0 arguments but found 1. @[]"},
                 {Q("[24,[[154,[5]]]]"), LOGIC "Expected type ARRAY but found NUMBER. @[0]"},
-                {Q("[152,[" T "]]"), LOGIC "CHANGES is not implemented yet. @[]"},
+                {Q("[152,[" T "]]"), LOGIC "Changefeeds are not available here. @[]"},
                 {Q("[38,[" A("1") "," F(1, "[56,[" T ",{}]]") "]]"),
                  COMPILE "Cannot nest writes or meta ops in stream operations.  Use FOR_EACH instead. @[1,1]"},
                 {Q("[2,[" T "]]"), LOGIC "Expected type DATUM but found TABLE:\ntable(\"t\") @[0]"},

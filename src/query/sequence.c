@@ -30,20 +30,24 @@ typedef struct MapStream {
         } * sources;
 } MapStream;
 
-/* Makes sure that every source has a row; false if one is at its end. */
+/* Makes sure that every source has a row; false if one is at its end, or (feed_waits) has none now. */
 static Status fill_sources(MapStream *self, Env *env, bool *ret_has)
 {
         BatchKind kind = env->batch_kind;
         Status st = ST_OK;
         *ret_has = true;
-        env->batch_kind = BATCH_TERMINAL;
+        if (likely(!env->flows)) /* a changefeed is not all read here */
+                env->batch_kind = BATCH_TERMINAL;
         for (size_t i = 0; !st && *ret_has && i < self->count; i++) {
                 struct MapSource *source = &self->sources[i];
-                while (!st && source->index >= source->rows.count && !source->end) {
+                while (!st && source->index >= source->rows.count && !source->end && !env->feed_waits) {
                         source->index = 0;
                         source->rows = (ValueVec){0};
                         arena_reset(source->arena);
                         st = stream_next(source->stream, env, source->arena, STREAM_CHUNK, &source->rows, &source->end);
+                        for (size_t j = 0; !st && env->flows && j < source->rows.count;
+                             j++) /* they may wait for long */
+                                source->rows.items[j] = value_copy(source->rows.items[j], source->arena);
                 }
                 *ret_has = source->index < source->rows.count;
         }
@@ -55,6 +59,7 @@ static Status map_next(Stream *stream, Env *env, Arena *out, size_t want, ValueV
 {
         MapStream *self = (MapStream *)stream;
         Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
+        size_t before = batch->count;
         bool has = true, full = false;
         while (!full) {
                 TRY(fill_sources(self, env, &has));
@@ -72,7 +77,9 @@ static Status map_next(Stream *stream, Env *env, Arena *out, size_t want, ValueV
         }
         if (has)
                 TRY(fill_sources(self, env, &has)); /* to tell the last batch from a full one */
-        *ret_end = !has;
+        *ret_end = !has && !env->feed_waits;
+        if (batch->count > before)
+                env->feed_waits = false;
         return ST_OK;
 }
 
@@ -141,6 +148,8 @@ static Status concat_fill(ConcatStream *self, Env *env, size_t want)
                 self->rows = (ValueVec){0};
                 arena_reset(self->source_arena);
                 TRY(stream_next(self->source, env, self->source_arena, want, &self->rows, &self->source_end));
+                if (unlikely(env->feed_waits))
+                        break;
         }
         return ST_OK;
 }
@@ -353,7 +362,15 @@ static Status slice_next(Stream *stream, Env *env, Arena *out, size_t want, Valu
         SliceStream *self = (SliceStream *)stream;
         Batcher batcher = batcher_start(env, SOURCE_EAGER, want);
         bool end = self->left >= self->right, full = false;
-        if (!end && self->index < self->left) {
+        if (!end && self->index < self->left && unlikely(env->flows != NULL)) {
+                ValueVec rows = {0};
+                TRY(stream_next(self->source, env, out, want, &rows, &end));
+                size_t passed = (size_t)MIN(self->left - self->index, (uint64_t)rows.count);
+                for (size_t i = passed; i < rows.count && self->index + i < self->right; i++)
+                        vec_add(batch, out, rows.items[i]);
+                self->index += rows.count;
+                full = true;
+        } else if (!end && self->index < self->left) {
                 uint64_t skipped;
                 TRY(stream_skip(self->source, env, self->left - self->index, &skipped));
                 self->index += skipped;
@@ -372,6 +389,7 @@ static Status slice_next(Stream *stream, Env *env, Arena *out, size_t want, Valu
                 self->index += batch->count - before;
                 for (size_t i = before; i < batch->count; i++)
                         full |= batcher_add(&batcher, env, batch->items[i]);
+                full |= env->flows != NULL; /* what is there goes out: the next may come much later */
         }
         *ret_end = end || self->index >= self->right;
         return ST_OK;
@@ -425,6 +443,16 @@ static Status slice_stream(Env *env, const Term *term, Stream *source, uint64_t 
         self->left = left;
         self->right = right;
         return val_of_stream(env, term, &self->stream, ret);
+}
+
+bool stream_is_limit(const Stream *stream, Stream **ret_source, uint64_t *ret_left)
+{
+        const SliceStream *self = (const SliceStream *)stream;
+        if (stream->ops != &slice_ops || stream->done || self->left > 0)
+                return false;
+        *ret_source = self->source;
+        *ret_left = self->right - self->index;
+        return true;
 }
 
 static Status term_limit(Env *env, const Term *term, Val *ret)

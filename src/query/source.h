@@ -40,6 +40,15 @@ typedef struct IndexPath {
         const Bytes *fields;
         size_t count;
 } IndexPath;
+static inline bool index_paths_equal(IndexPath a, IndexPath b)
+{
+        if (a.count != b.count)
+                return false;
+        for (size_t i = 0; i < a.count; i++)
+                if (!bytes_equal(a.fields[i], b.fields[i]))
+                        return false;
+        return true;
+}
 /* An index of a table, as of its TableRef; lives as long as that. */
 typedef struct IndexInfo {
         Bytes name;
@@ -309,8 +318,12 @@ typedef struct HostJob {  /* valid during the call */
 typedef struct HostStats {
         uint64_t queries_total;
         uint64_t client_connections, clients_active;
-        uint64_t temporary_files, temporary_bytes; /* of queries, now */
-        uint64_t temporary_bytes_total;            /* since the start */
+        uint64_t temporary_files, temporary_bytes;      /* of queries, now */
+        uint64_t temporary_bytes_total;                 /* since the start */
+        uint64_t feeds;                                 /* changefeeds that are open; a union has several */
+        uint64_t feed_queued_events, feed_queued_bytes; /* found, and not fetched by their clients yet */
+        uint64_t feed_events_total;                     /* given to feeds since the start */
+        uint64_t feeds_lost_total, feed_skipped_total;  /* the log did not reach back; changefeed_queue_size */
 } HostStats;
 typedef struct HostStatus {
         const char *version, *hostname, *bind;

@@ -301,7 +301,9 @@ static Status transform_next(Stream *stream, Env *env, Arena *out, size_t want, 
                 *ret_end = end;
                 if (kept.count == 0) {
                         arena_rewind(out, mark);
-                        continue; /* a batch is only empty at the end */
+                        if (unlikely(env->feed_waits))
+                                break;
+                        continue; /* else a batch is only empty at the end */
                 }
                 /* What survived moves to the place of what did not, or a selective filter would hold the table. */
                 if (rows.count >= 64 && kept.count <= rows.count / 8) {

@@ -259,6 +259,17 @@ static Status entries_count(Stream *stream, Env *env, uint64_t *ret_count, bool 
 
 static const StreamOps entries_ops = {.next = entries_next, .count = entries_count};
 
+bool stream_is_get_all(const Stream *stream, const TableVal **ret_table, const Value **ret_keys, size_t *ret_count)
+{
+        const KeysStream *self = (const KeysStream *)stream;
+        if ((stream->ops != &keys_ops && stream->ops != &entries_ops) || self->next || stream->done)
+                return false;
+        *ret_table = self->table;
+        *ret_keys = self->keys;
+        *ret_count = self->count;
+        return true;
+}
+
 static Status args_key(Args *args, size_t i, Value *ret)
 {
         Env *env = args->env;

@@ -11,6 +11,7 @@ typedef struct UnionStream {
 static Status union_next(Stream *stream, Env *env, Arena *out, size_t want, ValueVec *batch, bool *ret_end)
 {
         UnionStream *self = (UnionStream *)stream;
+        size_t waiting = 0; /* how many changefeeds in a row had nothing */
         while (self->count) {
                 bool end;
                 size_t before = batch->count;
@@ -22,8 +23,14 @@ static Status union_next(Stream *stream, Env *env, Arena *out, size_t want, Valu
                 } else if (!self->in_turn) {
                         self->next++;
                 }
-                if (batch->count > before)
+                if (batch->count > before) {
+                        env->feed_waits = false;
                         break;
+                }
+                waiting = env->feed_waits ? waiting + 1 : 0;
+                if (waiting && (waiting >= self->count || self->in_turn))
+                        break;
+                env->feed_waits = false;
         }
         *ret_end = self->count == 0;
         return ST_OK;
