@@ -13,7 +13,7 @@
 
 enum {
         TERM_TEXT = 10001,
-        QUIET_MS = 1000,      /* so long without rows, what is held for a pager is shown */
+        QUIET_MS = 1000,      /* so long without rows, what is held for a pager is shown, and who reads is looked at */
         STOP_WAIT_MS = 10000, /* for the answers that are owed after a STOP */
         QUERY_MAX_BYTES = 64 << 20,
 };
@@ -150,6 +150,11 @@ static Status show_answer(Showing *showing, Bytes body, bool *ret_more)
                 *ret_more = true;
                 showing->feed = is_feed(body);
                 TRY(send_more(&showing->asking, "[2]"));
+                if (showing->feed && display_sink(showing->display)->memory)
+                        return status_hint(status_new(ERR_INVALID, "a changefeed has no end to wait for"),
+                                           "it goes on by itself: without \\watch");
+                if (showing->feed)
+                        display_feed(showing->display);
         }
         if (response.type == RESPONSE_ATOM) {
                 Bytes rows = response.rows;
@@ -163,7 +168,8 @@ static Status show_answer(Showing *showing, Bytes body, bool *ret_more)
         return sink_unpage(display_sink(showing->display));
 }
 
-/* Waits for the next answer. While nothing comes, what was held for a table or a pager is shown. */
+/* Waits for the next answer. While nothing comes, what was held for a table or a pager is shown, as long as there is
+ * somebody to look at it. */
 static Status await(Showing *showing, Sink *sink, Bytes *ret_body)
 {
         bool received;
@@ -175,7 +181,8 @@ static Status await(Showing *showing, Sink *sink, Bytes *ret_body)
                 }
                 TRY(display_settle(showing->display));
                 TRY(sink_release(sink));
-                TRY(receive(&showing->asking, interrupt_fd(), -1, &received, ret_body));
+                TRY(sink_check_reader(sink)); /* it may be long until the next row finds that out */
+                TRY(receive(&showing->asking, interrupt_fd(), QUIET_MS, &received, ret_body));
         }
         return ST_OK;
 }

@@ -30,6 +30,7 @@ typedef struct Column {
         Bytes title; /* as shown */
         size_t width;
         bool numbers; /* all that came so far are */
+        bool nested;  /* one is an object or an array */
         bool seen;
 } Column;
 
@@ -43,7 +44,7 @@ struct Display {
         /* --- tables and CSV --- */
         Value *sample;
         size_t sample_count, sample_bytes;
-        bool laid_out, scalar_atom;
+        bool laid_out, scalar_atom, feed;
         Column columns[COLUMNS_MAX];
         size_t column_count, shown_count; /* shown: those that fit */
         Map *column_of;
@@ -91,6 +92,11 @@ Display *display_free(Display *display)
 uint64_t display_rows(const Display *display)
 {
         return display->rows;
+}
+
+void display_feed(Display *display)
+{
+        display->feed = true;
 }
 
 bool display_is_full(const Display *display)
@@ -221,6 +227,7 @@ static Status measure(Display *display, Column *column, Value v)
         column->width = MAX(column->width, cell_width(BYTES(display->cell.data, display->cell.size)));
         if (!value_is(v, V_NULL)) {
                 column->numbers &= value_is(v, V_NUMBER);
+                column->nested |= value_is(v, V_OBJECT) || value_is(v, V_ARRAY);
                 column->seen = true;
         }
         return ST_OK;
@@ -271,6 +278,32 @@ static void fit_columns(Display *display)
                         break;
         }
         display->shown_count = count;
+}
+
+/* What may become wider than it is by now: documents, or (`texts`) any text. */
+static bool may_widen(const Column *column, bool texts)
+{
+        return column->nested || !column->seen || (texts && !column->numbers);
+}
+
+/* A feed's first rows say little of what will come: what is left of the line goes to the narrowest columns. */
+static void share_line(Display *display)
+{
+        size_t limit = display->style.columns, count = display->shown_count;
+        bool texts = true;
+        for (size_t i = 0; i < count; i++)
+                texts &= !may_widen(&display->columns[i], false);
+        for (size_t used = line_width(display, count); used < limit; used++) {
+                Column *narrowest = NULL;
+                for (size_t i = 0; i < count; i++) {
+                        Column *column = &display->columns[i];
+                        if (may_widen(column, texts) && (!narrowest || column->width < narrowest->width))
+                                narrowest = column;
+                }
+                if (!narrowest)
+                        return;
+                narrowest->width++;
+        }
 }
 
 /* The primary key is where people look first; most often it is called id. */
@@ -541,11 +574,21 @@ static Status write_tabular_row(Display *display, Value row)
         return write_table_row(display, row);
 }
 
-/* Columns from the held rows, then these. */
-static Status lay_out(Display *display)
+/* Documents of a changefeed that tell its state or one side of a change: more will have the others. */
+static Status expect_changes(Display *display)
 {
-        for (size_t i = 0; i < display->sample_count; i++)
-                TRY(measure_row(display, display->sample[i]));
+        static const char *const told[] = {"state", "new_val", "old_val", "error"};
+        for (size_t i = 0; i < ELEMENTS(told); i++)
+                if (find_column(display, BYTES_STR(told[i]))) {
+                        TRY(add_column(display, BYTES_STR("new_val")));
+                        return add_column(display, BYTES_STR("old_val"));
+                }
+        return ST_OK;
+}
+
+/* Columns in their order and with their widths, from what was measured; the header. */
+static Status begin_table(Display *display)
+{
         order_columns(display);
         map_free(display->column_of);
         display->column_of = NULL;
@@ -555,9 +598,44 @@ static Status lay_out(Display *display)
                         TRY(map_put(display->column_of, display->columns[i].name, (void *)(uintptr_t)(i + 1), NULL));
         }
         fit_columns(display);
+        if (display->feed)
+                share_line(display);
         display->laid_out = true;
         if (display->column_count > 0)
                 TRY(display->style.format == DISPLAY_CSV ? write_csv_header(display) : write_header(display));
+        return ST_OK;
+}
+
+static bool has_new_fields(const Display *display, Value row)
+{
+        Bytes key;
+        for (size_t i = 0; is_row_object(row) && i < value_count(row); i++) {
+                value_field_at(row, i, &key);
+                if (!find_column(display, key))
+                        return true;
+        }
+        return false;
+}
+
+/* A row of a feed whose table has columns already. */
+static Status write_feed_row(Display *display, Value row)
+{
+        if (display->style.format == DISPLAY_TABLE && display->column_count < COLUMNS_MAX &&
+            has_new_fields(display, row)) {
+                TRY(measure_row(display, row));
+                TRY(begin_table(display));
+        }
+        return write_tabular_row(display, row);
+}
+
+/* Columns from the held rows, then these. */
+static Status lay_out(Display *display)
+{
+        for (size_t i = 0; i < display->sample_count; i++)
+                TRY(measure_row(display, display->sample[i]));
+        if (display->feed)
+                TRY(expect_changes(display));
+        TRY(begin_table(display));
         for (size_t i = 0; i < display->sample_count; i++) {
                 arena_reset(&display->row_arena);
                 TRY(write_tabular_row(display, display->sample[i]));
@@ -617,7 +695,7 @@ Status display_row(Display *display, Bytes json)
                 Value row;
                 TRY(parse(display, json, &display->row_arena, &row));
                 display->rows++;
-                return write_tabular_row(display, row);
+                return display->feed ? write_feed_row(display, row) : write_tabular_row(display, row);
         }
         if (is_expanded(display)) {
                 Value row;

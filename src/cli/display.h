@@ -40,6 +40,9 @@ static inline void display_freep(Display **display)
 MUST_USE Status display_row(Display *display, Bytes json);
 /* The answer is this one value: an array is shown as the rows of a sequence would be, an object field by field. */
 MUST_USE Status display_atom(Display *display, Bytes json);
+/* The rows are those of a changefeed: they come one by one, and nobody knows what they will have. Columns share the
+ * whole line, and a table begins anew with the first row that has a field of its own. Before the first row. */
+void display_feed(Display *display);
 /* Held rows are laid out and written: more may come, but nobody knows when. */
 MUST_USE Status display_settle(Display *display);
 /* Ends the result. */

@@ -257,6 +257,38 @@ static void test_text_formats(void **state)
         shows(&world, "a,t,x\r\nAP8=,1970-01-01T00:00:00+00:00,null\r\n,,\"1\"\r\n");
 }
 
+/* Changefeeds: columns for what will come, and another header when it does not fit. */
+static void test_feed(void **state)
+{
+        World world;
+        (void)state;
+        begin(&world, (DisplayStyle){.columns = 40});
+        display_feed(world.display);
+        OK(display_settle(world.display)); /* the first batch has no rows */
+        row(&world, "{\"new_val\":{\"id\":1},\"old_val\":null}");
+        OK(display_settle(world.display));
+        row(&world, "{\"new_val\":{\"id\":1,\"a\":[1,2,3,4]},\"old_val\":{\"id\":1}}");
+        shows(&world, " new_val            | old_val\n--------------------+-------------------\n"
+                      " {\"id\":1}           | null\n {\"a\":[1,2,3,4],\"i\xe2\x80\xa6 | {\"id\":1}\n");
+        begin(&world, (DisplayStyle){0});
+        display_feed(world.display);
+        row(&world, "{\"state\":\"ready\"}");
+        OK(display_settle(world.display));
+        row(&world, "{\"new_val\":1,\"old_val\":null}");
+        row(&world, "{\"error\":\"lost\"}");
+        row(&world, "{\"new_val\":2,\"old_val\":1}");
+        shows(&world, " state | new_val | old_val\n-------+---------+---------\n ready |         |\n"
+                      "       | 1       | null\n"
+                      " state | new_val | old_val | error\n-------+---------+---------+-------\n"
+                      "       |         |         | lost\n       | 2       | 1       |\n");
+        begin(&world, (DisplayStyle){.format = DISPLAY_CSV});
+        display_feed(world.display);
+        row(&world, "{\"state\":\"ready\"}");
+        OK(display_settle(world.display));
+        row(&world, "{\"new_val\":1,\"old_val\":null}");
+        shows(&world, "state,new_val,old_val\r\nready,,\r\n,1,null\r\n");
+}
+
 /* On a terminal every format is safe to look at. */
 static void test_terminal(void **state)
 {
@@ -321,12 +353,11 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_text),     cmocka_unit_test(test_values),
-                cmocka_unit_test(test_pretty),   cmocka_unit_test(test_table),
-                cmocka_unit_test(test_order),    cmocka_unit_test(test_late_rows),
-                cmocka_unit_test(test_narrow),   cmocka_unit_test(test_expanded),
-                cmocka_unit_test(test_atoms),    cmocka_unit_test(test_text_formats),
-                cmocka_unit_test(test_terminal), cmocka_unit_test(test_out_of_memory),
+                cmocka_unit_test(test_text),          cmocka_unit_test(test_values),   cmocka_unit_test(test_pretty),
+                cmocka_unit_test(test_table),         cmocka_unit_test(test_order),    cmocka_unit_test(test_late_rows),
+                cmocka_unit_test(test_narrow),        cmocka_unit_test(test_expanded), cmocka_unit_test(test_atoms),
+                cmocka_unit_test(test_text_formats),  cmocka_unit_test(test_feed),     cmocka_unit_test(test_terminal),
+                cmocka_unit_test(test_out_of_memory),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

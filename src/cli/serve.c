@@ -12,7 +12,7 @@
 typedef struct ServeValues {
         const char *data_dir, *bind, *config, *server_name, *initial_password_file, *port_file, *cache_size,
                 *memory_size, *query_memory, *sort_memory, *spill_max, *query_timeout, *log_budget, *log_archive,
-                *log_keep, *log_keep_time, *transaction_timeout, *transaction_memory;
+                *log_keep, *log_keep_time, *transaction_timeout, *transaction_memory, *feed_memory;
         int64_t max_transactions;
         int64_t driver_port, http_port, cluster_port, threads;
         int log_level, log_format, storage;
@@ -49,6 +49,8 @@ static const Option serve_options[] = {
          "memory for the changes of one transaction"},
         {"max-transactions", OPTION_NUMBER, offsetof(ServeValues, max_transactions), "N", "1000", NULL, 1, 1000000,
          "transactions that clients may hold at once"},
+        {"feed-memory", OPTION_TEXT, offsetof(ServeValues, feed_memory), "SIZE", "64MiB", NULL, 0, 0,
+         "memory for changes that wait for their clients; the log serves what is more"},
         {"storage", OPTION_CHOICE, offsetof(ServeValues, storage), "ENGINE", "btree", "btree slab memory", 0, 0,
          "where new tables that do not say keep their documents: docs/storage.md"},
         {"log-budget", OPTION_TEXT, offsetof(ServeValues, log_budget), "SIZE", "256MiB", NULL, 0, 0,
@@ -139,7 +141,7 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
         const ServeValues *values = invocation->values;
         uint64_t cache_bytes = 0, memory_bytes = 0, query_memory_bytes, log_budget_bytes, log_keep_bytes;
         uint64_t sort_memory_bytes = 0, spill_max_bytes = 0;
-        uint64_t transaction_memory_bytes;
+        uint64_t transaction_memory_bytes, feed_memory_bytes;
         int64_t query_timeout_ms, transaction_timeout_ms, log_keep_ms;
         *ret_exit = EXIT_USAGE;
         if (strcmp(values->cache_size, "auto") != 0)
@@ -154,6 +156,7 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
         TRY(parse_timeout("--query-timeout", values->query_timeout, true, &query_timeout_ms));
         TRY(parse_timeout("--transaction-timeout", values->transaction_timeout, false, &transaction_timeout_ms));
         TRY(options_size("--transaction-memory", values->transaction_memory, &transaction_memory_bytes));
+        TRY(options_size("--feed-memory", values->feed_memory, &feed_memory_bytes));
         TRY(options_size("--log-budget", values->log_budget, &log_budget_bytes));
         TRY(options_size("--log-keep", values->log_keep, &log_keep_bytes));
         TRY(parse_timeout("--log-keep-time", values->log_keep_time, true, &log_keep_ms));
@@ -176,6 +179,7 @@ static Status run_serve(const Invocation *invocation, int *ret_exit)
                                  .transaction_timeout_ms = transaction_timeout_ms,
                                  .transaction_memory_bytes = transaction_memory_bytes,
                                  .max_transactions = (size_t)values->max_transactions,
+                                 .feed_memory_bytes = feed_memory_bytes,
                                  .log_budget_bytes = log_budget_bytes,
                                  .log_keep_bytes = log_keep_bytes,
                                  .log_keep_ms = (uint64_t)log_keep_ms,

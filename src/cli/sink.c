@@ -49,6 +49,11 @@ void sink_measure(Sink *sink)
 
 /* --- writing --- */
 
+static Status fail_unread(void)
+{
+        return status_new(ERR_CLOSED, "nobody reads the output any more");
+}
+
 /* In pieces that a pipe ready to be written takes whole (pipe(7)), so that it is in poll that we wait for a slow
  * reader: there no interrupt is missed, as it would be by a write that had passed on some bytes before it blocked. */
 static Status write_all(int fd, const uint8_t *data, size_t size)
@@ -69,7 +74,7 @@ static Status write_all(int fd, const uint8_t *data, size_t size)
                         continue;
                 }
                 if (errno == EPIPE)
-                        return status_new(ERR_CLOSED, "nobody reads the output any more");
+                        return fail_unread();
                 if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
                         return status_errno(errno, "cannot write the output");
                 if (errno == EINTR && interrupt_came())
@@ -85,6 +90,14 @@ static Status write_out(Sink *sink)
         Status st = write_all(sink->pager_pid ? sink->pager_fd : sink->fd, sink->out.data, sink->out.size);
         buf_clear(&sink->out);
         return st;
+}
+
+Status sink_check_reader(const Sink *sink)
+{
+        struct pollfd looked = {.fd = sink->pager_pid ? sink->pager_fd : sink->fd};
+        if (sink->memory || poll(&looked, 1, 0) <= 0 || !(looked.revents & POLLERR))
+                return ST_OK;
+        return fail_unread();
 }
 
 Status sink_flush(Sink *sink)

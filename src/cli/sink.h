@@ -43,6 +43,8 @@ MUST_USE Status sink_str(Sink *sink, const char *text);
 MUST_USE Status sink_printf(Sink *sink, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Writes what there is, unless lines are held for a pager. */
 MUST_USE Status sink_flush(Sink *sink);
+/* For whoever waits for more: ERR_CLOSED if nobody would read it. */
+MUST_USE Status sink_check_reader(const Sink *sink);
 /* The next lines may go to a pager; nothing happens if there is none or this is no terminal. */
 void sink_page(Sink *sink);
 /* Held lines go to the terminal now; a pager is still started when there are more than a screen after them. */

@@ -155,6 +155,35 @@ static void print_expiry(Value now, Value before, double seconds, Arena *arena)
                                         as_count(rows, arena), as_count(figure(now, "expiry", "commits"), arena)));
 }
 
+/* Changefeeds: who is open, who is behind, what was lost. */
+static void print_feeds(Value now, Value before, double seconds, Arena *arena)
+{
+        double open = figure(now, "feeds", "feeds"), system = figure(now, "feeds", "system_feeds"),
+               detached = open - figure(now, "feeds", "attached"), lost = figure(now, "feeds", "lost"),
+               skipped = figure(now, "feeds", "skipped");
+        double given = figure(now, "feeds", "delivered") + figure(now, "feeds", "caught_up");
+        double given_before = figure(before, "feeds", "delivered") + figure(before, "feeds", "caught_up");
+        if (open + system + given <= 0)
+                return;
+        print_line("feeds",
+                   arena_printf(arena, "%s open on %s table%s, %s on system tables; %s changes/s, %s since the start",
+                                as_count(open, arena), as_count(figure(now, "feeds", "tables"), arena),
+                                plural(figure(now, "feeds", "tables")), as_count(system, arena),
+                                as_count((given - given_before) / seconds, arena), as_count(given, arena)));
+        print_line("", arena_printf(arena, "%s wait for their clients, in %s of %s; %s feed%s behind, reading the log",
+                                    as_count(figure(now, "feeds", "queued_events"), arena),
+                                    as_bytes(figure(now, "feeds", "queued_bytes"), arena),
+                                    as_bytes(figure(now, "feeds", "memory_max_bytes"), arena),
+                                    as_count(detached, arena), plural(detached)));
+        if (lost + skipped > 0)
+                print_line("", arena_printf(arena, "%s time%s the log did not reach back, %s change%s skipped",
+                                            as_count(lost, arena), plural(lost), as_count(skipped, arena),
+                                            plural(skipped)));
+        Value failing = field(now, "feeds", "failing");
+        if (value_is(failing, V_BOOL) && failing.boolean)
+                print_line("", "FAILING: the log cannot be read");
+}
+
 static void print_durability(Value now, Arena *arena)
 {
         print_line("log",
@@ -260,6 +289,7 @@ static Status print_all(Value now, Value before, double seconds, Arena *arena)
 {
         print_general(now, before, seconds, arena);
         print_expiry(now, before, seconds, arena);
+        print_feeds(now, before, seconds, arena);
         print_durability(now, arena);
         TRY(print_space(now, arena));
         return print_tables(now, arena);

@@ -82,7 +82,8 @@ static Status append_place(const Query *query, Buf *out)
         return ST_OK;
 }
 
-static Status append_error(Buf *out, uint64_t token, Status error, const Query *query)
+/* At most one of `query` and `feed` is given. */
+static Status append_error(Buf *out, uint64_t token, Status error, const Query *query, const FeedCursor *feed)
 {
         char head[64], text[2048];
         size_t start = out->size;
@@ -97,6 +98,8 @@ static Status append_error(Buf *out, uint64_t token, Status error, const Query *
         TRY(buf_append_str(out, "],\"b\":"));
         if (query)
                 TRY(query_backtrace(query, out));
+        else if (feed)
+                TRY(feed_cursor_backtrace(feed, out));
         else
                 TRY(buf_append_str(out, "[]"));
         if (query)
@@ -106,13 +109,18 @@ static Status append_error(Buf *out, uint64_t token, Status error, const Query *
         return ST_OK;
 }
 
-Status answer_error(Buf *out, uint64_t token, Status error, const Query *query)
+static Status try_error(Buf *out, uint64_t token, Status error, const Query *query, const FeedCursor *feed)
 {
         size_t start = out->size;
-        Status st = append_error(out, token, error, query);
+        Status st = append_error(out, token, error, query, feed);
         if (st)
                 out->size = start;
         return st;
+}
+
+Status answer_error(Buf *out, uint64_t token, Status error, const Query *query)
+{
+        return try_error(out, token, error, query, NULL);
 }
 
 Status answer_error_text(Buf *out, uint64_t token, StatusCode code, const char *format, ...)
@@ -136,17 +144,25 @@ Status answer_body(Buf *out, uint64_t token, const char *body)
         return ST_OK;
 }
 
-static Status append_batch(Query *query, uint64_t token, Buf *out, QueryAnswer *ret_answer)
+static const char batch_head[] = "{\"t\":0,\"r\":[";
+
+/* What is known only behind the rows. */
+static void set_type(Buf *out, size_t start, QueryAnswer answer)
 {
-        static const char head[] = "{\"t\":0,\"r\":[";
         enum { DIGIT_AT = FRAME_HEAD_BYTES + 5 };
+        int type = answer == ANSWER_ATOM ? T_ATOM : answer == ANSWER_SEQUENCE ? T_SEQUENCE : T_PARTIAL;
+        out->data[start + DIGIT_AT] = (uint8_t)('0' + type);
+}
+
+static Status append_batch(Query *query, uint64_t token, Buf *out, QueryAnswer *ret_answer, bool *ret_empty)
+{
         size_t start = out->size;
-        TRY(begin(out, token, head, sizeof(head) - 1));
+        TRY(begin(out, token, batch_head, sizeof(batch_head) - 1));
+        size_t before_rows = out->size;
         QueryAnswer answer;
         TRY(query_next(query, out, &answer));
-        out->data[start + DIGIT_AT] = (uint8_t)('0' + (answer == ANSWER_ATOM       ? T_ATOM
-                                                       : answer == ANSWER_SEQUENCE ? T_SEQUENCE
-                                                                                   : T_PARTIAL));
+        *ret_empty = out->size == before_rows;
+        set_type(out, start, answer);
         TRY(buf_append_byte(out, ']'));
         size_t before_profile = out->size;
         bool has_profile = false;
@@ -165,17 +181,48 @@ static Status append_batch(Query *query, uint64_t token, Buf *out, QueryAnswer *
         return ST_OK;
 }
 
-Status answer_batch(Query *query, uint64_t token, Buf *out, QueryAnswer *ret_answer, StatusCode *ret_error)
+static Status append_feed(FeedCursor *feed, uint64_t token, Buf *out, QueryAnswer *ret_answer, bool *ret_empty)
 {
         size_t start = out->size;
-        Status error = append_batch(query, token, out, ret_answer);
+        TRY(begin(out, token, batch_head, sizeof(batch_head) - 1));
+        size_t before_rows = out->size;
+        TRY(feed_cursor_next(feed, out, ret_answer));
+        *ret_empty = out->size == before_rows;
+        set_type(out, start, *ret_answer);
+        TRY(buf_append_str(out, "],\"n\":["));
+        TRY(feed_cursor_notes(feed, out));
+        TRY(buf_append_str(out, "]}"));
+        end(out, start);
+        return ST_OK;
+}
+
+/* Takes `error`: of appending a batch behind `start`. */
+static Status instead(Status error, uint64_t token, Buf *out, size_t start, const Query *query, const FeedCursor *feed,
+                      StatusCode *ret_error)
+{
         *ret_error = status_code(error);
         if (likely(!error))
                 return ST_OK;
         out->size = start;
         Status st = ST_OK;
         if (*ret_error != ERR_CANCELLED)
-                st = answer_error(out, token, error, query);
+                st = try_error(out, token, error, query, feed);
         status_free(error);
         return st;
+}
+
+Status answer_batch(Query *query, uint64_t token, Buf *out, QueryAnswer *ret_answer, StatusCode *ret_error,
+                    bool *ret_empty)
+{
+        size_t start = out->size;
+        Status error = append_batch(query, token, out, ret_answer, ret_empty);
+        return instead(error, token, out, start, query, NULL, ret_error);
+}
+
+Status answer_feed(FeedCursor *feed, uint64_t token, Buf *out, QueryAnswer *ret_answer, StatusCode *ret_error,
+                   bool *ret_empty)
+{
+        size_t start = out->size;
+        Status error = append_feed(feed, token, out, ret_answer, ret_empty);
+        return instead(error, token, out, start, NULL, feed, ret_error);
 }

@@ -7,6 +7,7 @@
 #ifndef SERVER_ANSWER_H
 #define SERVER_ANSWER_H
 
+#include "query/changes.h"
 #include "query/query.h"
 
 #define FRAME_HEAD_BYTES 12
@@ -29,8 +30,12 @@ ErrorClass error_class(StatusCode code);
 
 /* Runs the query to its next batch and appends the answer, also if that is an error. *ret_error: what query_next said
  * (ERR_NONE: fine; ERR_CANCELLED: nothing was appended). Fails only if not even the error could be appended
- * (ERR_NOMEM): `out` is then unchanged. */
-MUST_USE Status answer_batch(Query *query, uint64_t token, Buf *out, QueryAnswer *ret_answer, StatusCode *ret_error);
+ * (ERR_NOMEM): `out` is then unchanged. *ret_empty: the batch has no row. */
+MUST_USE Status answer_batch(Query *query, uint64_t token, Buf *out, QueryAnswer *ret_answer, StatusCode *ret_error,
+                             bool *ret_empty);
+/* The same of a parked feed. */
+MUST_USE Status answer_feed(FeedCursor *feed, uint64_t token, Buf *out, QueryAnswer *ret_answer, StatusCode *ret_error,
+                            bool *ret_empty);
 /* Appends an error. `query` gives the backtrace; NULL: []. `error` stays the caller's. */
 MUST_USE Status answer_error(Buf *out, uint64_t token, Status error, const Query *query);
 /* The same for an error made here, with an empty backtrace. */

@@ -12,6 +12,7 @@
 #ifndef SERVER_CONTROL_H
 #define SERVER_CONTROL_H
 
+#include "feed/hub.h"
 #include "storage/store.h"
 #include "table/table.h"
 
@@ -26,6 +27,7 @@ typedef struct ControlWorld {
         TableCatalog *catalog;
         const char *server_name;
         int64_t started_ns; /* os_mono_ns */
+        FeedHub *feeds;     /* NULL: there are none */
 } ControlWorld;
 
 /* --- the server's side --- */

@@ -136,6 +136,27 @@ static Status append_general(const ControlWorld *world, const StoreStats *stats,
                           expiry_commits);
 }
 
+static Status append_feeds(const ControlWorld *world, Buf *reply)
+{
+        FeedHubStats s;
+        if (!world->feeds)
+                return ST_OK;
+        feed_hub_stats(world->feeds, &s);
+        TRY(buf_printf(reply,
+                       ",\"feeds\":{\"feeds\":%zu,\"system_feeds\":%zu,\"attached\":%zu,\"classes\":%zu,\"tables\":%zu"
+                       ",\"queued_events\":%zu,\"queued_bytes\":%zu,\"memory_max_bytes\":%zu,\"readers\":%zu",
+                       s.feeds, s.system_feeds, s.attached, s.classes, s.tables, s.queued_events, s.queued_bytes,
+                       s.memory_max_bytes, s.readers));
+        TRY(buf_printf(reply,
+                       ",\"commits\":%" PRIu64 ",\"events\":%" PRIu64 ",\"delivered\":%" PRIu64
+                       ",\"caught_up\":%" PRIu64 ",\"detached_slow\":%" PRIu64 ",\"detached_costly\":%" PRIu64
+                       ",\"lost\":%" PRIu64 ",\"skipped\":%" PRIu64,
+                       s.commits, s.events, s.delivered, s.caught_up, s.detached_slow, s.detached_costly, s.lost,
+                       s.skipped));
+        return buf_printf(reply, ",\"lag_positions\":%" PRIu64 ",\"lag_us\":%" PRId64 ",\"failing\":%s}",
+                          s.lag_positions, s.lag_us, s.failing ? "true" : "false");
+}
+
 static Status append_durability(const ControlWorld *world, const StoreStats *stats, Buf *reply)
 {
         const EngineStats *engines = &stats->engines;
@@ -220,6 +241,7 @@ static Status do_figures(ControlSession *session)
         StoreStats stats;
         store_stats(session->world.store, &stats);
         TRY(append_general(&session->world, &stats, &session->reply));
+        TRY(append_feeds(&session->world, &session->reply));
         TRY(append_durability(&session->world, &stats, &session->reply));
         return append_lists(&session->world, &stats, &session->reply);
 }

@@ -4,9 +4,10 @@
  *              START long --> RUNNING --job_done--> [PARKED] ------> deliver -> IDLE (more to come) or release
  *              CONTINUE: IDLE -> RUNNING        STOP: IDLE -> release; RUNNING: cancelled, released when it comes back
  *              after a batch that a CONTINUE asked for: read ahead, RUNNING --job_done--> READY --CONTINUE--> deliver
+ *              a changefeed: job_feed.c
  *
  * server I1: an answer is in the output only if everything the query wrote hard is durable (job_settle).
- * server I2: a job that is with another thread is touched here only by query_cancel and the fields above "whoever runs
+ * server I2: a job that is with another thread is touched here only by job_cancel and the fields above "whoever runs
  * it". */
 #include "server/session_int.h"
 
@@ -17,7 +18,50 @@
 
 static const char end_of_stream[] = "{\"t\":2,\"r\":[],\"n\":[]}";
 
+/* --- lists --- */
+void job_list_add(JobList *list, Job *after, Job *job)
+{
+        assert(!job->list);
+        job->list = list;
+        job->prev_listed = after;
+        job->next_listed = after ? after->next_listed : list->first;
+        if (after)
+                after->next_listed = job;
+        else
+                list->first = job;
+        if (job->next_listed)
+                job->next_listed->prev_listed = job;
+        else
+                list->last = job;
+}
+
+void job_list_remove(Job *job)
+{
+        if (!job->list)
+                return;
+        if (job->prev_listed)
+                job->prev_listed->next_listed = job->next_listed;
+        else
+                job->list->first = job->next_listed;
+        if (job->next_listed)
+                job->next_listed->prev_listed = job->prev_listed;
+        else
+                job->list->last = job->prev_listed;
+        job->list = NULL;
+}
+
 /* --- making and recycling --- */
+static Status take_query(Job *job, const char *user)
+{
+        SessionGroup *group = job->group;
+        if (!job->query && group->spare_count)
+                job->query = group->spare[--group->spare_count];
+        if (likely(job->query && strcmp(query_user(job->query), user) == 0)) /* a query knows its user */
+                return ST_OK;
+        job->query = query_free(job->query);
+        return query_new(group->world->query, user, &job->query);
+}
+
 Status job_acquire(Session *session, JobKind kind, uint64_t token, Job **ret_job)
 {
         SessionGroup *group = session->group;
@@ -32,28 +76,25 @@ Status job_acquire(Session *session, JobKind kind, uint64_t token, Job **ret_job
                 job->group = group;
                 buf_init(&job->out, CONN_OUT_MAX_BYTES);
         }
-        /* A query knows its user. */
-        if (kind == JOB_QUERY && unlikely(!job->query || strcmp(query_user(job->query), session->user) != 0)) {
-                job->query = query_free(job->query);
-                Status st = query_new(group->world->query, session->user, &job->query);
+        if (kind == JOB_QUERY) {
+                Status st = take_query(job, session->user);
                 if (st) {
-                        job->next = group->free;
-                        group->free = job;
-                        group->free_count++;
+                        job_free(job);
                         return st;
                 }
-        }
-        if (kind == JOB_QUERY)
                 query_set_connection(job->query, &session->connection);
+        }
         job->kind = kind;
         job->state = JOB_IDLE;
         job->session = session;
         job->token = token;
         job->noreply = job->registered = job->ordered = job->stopped = job->shutdown = false;
-        job->deferred = job->broken = job->continued = job->ahead = false;
+        job->deferred = job->broken = job->continued = job->ahead = job->feed = job->feed_away = false;
         job->continues = job->stops = 0;
         job->error = ERR_NONE;
         job->position = 0;
+        job->arrived = 0;
+        atomic_store_explicit(&job->posted, 0, memory_order_relaxed);
         job->prev_job = NULL;
         job->next_job = session->jobs;
         if (session->jobs)
@@ -72,15 +113,33 @@ static void ahead_over(Job *job)
         job->ahead = false;
 }
 
+void job_free(Job *job)
+{
+        SessionGroup *group = job->group;
+        if (group->free_count >= JOB_FREE_MAX) {
+                query_free(job->query);
+                buf_done(&job->out);
+                mem_free(job);
+                return;
+        }
+        if (job->out.capacity > JOB_OUT_KEEP_BYTES)
+                buf_done(&job->out);
+        buf_clear(&job->out);
+        job->next = group->free;
+        group->free = job;
+        group->free_count++;
+}
+
 void job_release(Job *job)
 {
         Session *session = job->session;
         SessionGroup *group = job->group;
         ahead_over(job);
-        if (job->state == JOB_PARKED)
-                job_park_remove(job);
+        job_list_remove(job);
         if (job->ordered)
                 order_remove(job);
+        if (job->state == JOB_WAITING)
+                feed_unwatch(job);
         if (job->registered) {
                 if (group->world->jobs)
                         jobs_remove(group->world->jobs, &job->entry);
@@ -94,20 +153,14 @@ void job_release(Job *job)
         if (job->next_job)
                 job->next_job->prev_job = job->prev_job;
         job->session = NULL;
+        job->cursor = feed_cursor_free(job->cursor);
+        job->parked = feed_cursor_free(job->parked);
         if (job->query)
                 query_reset(job->query);
-        if (group->free_count >= JOB_FREE_MAX) {
-                query_free(job->query);
-                buf_done(&job->out);
-                mem_free(job);
-                return;
-        }
-        if (job->out.capacity > JOB_OUT_KEEP_BYTES)
-                buf_done(&job->out);
-        buf_clear(&job->out);
-        job->next = group->free;
-        group->free = job;
-        group->free_count++;
+        if (unlikely(atomic_load(&job->posted) != job->arrived))
+                group->lingering_count++; /* nothing new will be posted; the last to come frees it */
+        else
+                job_free(job);
 }
 
 Job *session_find(const Session *session, uint64_t token)
@@ -128,8 +181,10 @@ Status job_register(Job *job)
         session->stream_count++;
         if (job->group->world->jobs) {
                 job->entry.query = job->query;
+                job->entry.feed = NULL;
                 job->entry.user = session->user;
                 job->entry.peer = session->peer;
+                job->entry.on_kill = job_entry_killed;
                 jobs_add(job->group->world->jobs, &job->entry);
         }
         return ST_OK;
@@ -179,13 +234,23 @@ static void order_remove(Job *job)
 }
 
 /* --- running --- */
-static void run_batch(Job *job, Buf *out)
+void job_run_batch(Job *job, Buf *out)
 {
         size_t start = out->size;
-        Status st = answer_batch(job->query, job->token, out, &job->answer, &job->error);
+        Status st;
+        job->is_feed = job->cursor != NULL;
+        if (job->cursor) {
+                st = answer_feed(job->cursor, job->token, out, &job->answer, &job->error, &job->empty);
+        } else {
+                st = answer_batch(job->query, job->token, out, &job->answer, &job->error, &job->empty);
+                job->position = query_durable_position(job->query);
+                if (!st && job->error == ERR_NONE && job->answer == ANSWER_PARTIAL && !job->noreply)
+                        job->is_feed = query_is_feed(job->query);
+                if (job->is_feed) /* without memory it keeps its query, and tries again after its next batch */
+                        status_ignore(query_park(job->query, &job->parked));
+        }
         job->broken = st != ST_OK;
         status_free(st);
-        job->position = query_durable_position(job->query);
         if (job->noreply)
                 out->size = start;
 }
@@ -201,7 +266,7 @@ void job_run(Job *job)
         job->deferred =
                 atomic_load_explicit(&job->session->blocked, memory_order_relaxed) && !job->noreply && !job->eager;
         if (!job->deferred)
-                run_batch(job, &job->out);
+                job_run_batch(job, &job->out);
 }
 
 void job_submit(Job *job)
@@ -213,6 +278,14 @@ void job_submit(Job *job)
                 group_count(&job->group->active_count, 1);
         job->group->away_count++;
         job->group->ops->submit(job->group->ctx, job);
+}
+
+void job_cancel(Job *job)
+{
+        if (job->cursor)
+                feed_cursor_cancel(job->cursor);
+        else
+                query_cancel(job->query);
 }
 
 /* --- delivering --- */
@@ -261,12 +334,11 @@ static void answer_cancelled(Job *job)
 /* Whoever has asked for more once will do so again: so the next batch is made while he reads this one. */
 static bool reads_ahead(const Job *job)
 {
-        return job->continued && job->group->ahead_count < JOB_AHEAD_MAX && !job->session->stopping &&
+        return job->continued && !job->feed && job->group->ahead_count < JOB_AHEAD_MAX && !job->session->stopping &&
                query_may_read_ahead(job->query);
 }
 
-/* Its request is over: the answer, if it wants one, is in job->out (or, `answered`, already in the output). */
-static void deliver(Job *job, bool answered)
+void job_deliver(Job *job, bool answered)
 {
         Session *session = job->session;
         session->in_flight--;
@@ -278,10 +350,16 @@ static void deliver(Job *job, bool answered)
                 else
                         append_out(session, &job->out);
         }
+        if (job->cursor) /* it may be long until the next one */
+                buf_done(&job->out);
         bool more = job->error == ERR_NONE && job->answer == ANSWER_PARTIAL && !job->noreply && !job->stopped &&
                     !session->closing;
         if (!more) {
                 job_finish(job);
+        } else if (job->continues && job->feed) {
+                job->continues--;
+                session->in_flight--; /* while it waits it is not counted */
+                feed_due(job);
         } else if (job->continues) {
                 job->continues--; /* counted in flight since it came */
                 job_submit(job);
@@ -300,35 +378,18 @@ static void deliver(Job *job, bool answered)
 static void park(Job *job)
 {
         SessionGroup *group = job->group;
-        Job *before = group->parked_last; /* positions mostly come in order */
+        Job *before = group->parked.last; /* positions mostly come in order */
         while (before && before->position > job->position)
-                before = before->prev_parked;
+                before = before->prev_listed;
         job->state = JOB_PARKED;
-        job->prev_parked = before;
-        job->next_parked = before ? before->next_parked : group->parked_first;
-        if (before)
-                before->next_parked = job;
-        else
-                group->parked_first = job;
-        if (job->next_parked)
-                job->next_parked->prev_parked = job;
-        else
-                group->parked_last = job;
+        job_list_add(&group->parked, before, job);
         group->ops->want_durable(group->ctx, job->position);
 }
 
-void job_park_remove(Job *job)
+static void unpark(Job *job)
 {
-        SessionGroup *group = job->group;
-        if (job->prev_parked)
-                job->prev_parked->next_parked = job->next_parked;
-        else
-                group->parked_first = job->next_parked;
-        if (job->next_parked)
-                job->next_parked->prev_parked = job->prev_parked;
-        else
-                group->parked_last = job->prev_parked;
-        job->state = JOB_RUNNING; /* about to be delivered or released */
+        job_list_remove(job);
+        job->state = JOB_RUNNING; /* about to be delivered */
 }
 
 static bool must_wait(const Job *job)
@@ -339,14 +400,14 @@ static bool must_wait(const Job *job)
 void session_group_durable(SessionGroup *group)
 {
         uint64_t durable = group->ops->durable(group->ctx);
-        while (group->parked_first && group->parked_first->position <= durable) {
-                Job *job = group->parked_first;
+        while (group->parked.first && group->parked.first->position <= durable) {
+                Job *job = group->parked.first;
                 Session *session = job->session;
-                job_park_remove(job);
-                deliver(job, false);
+                unpark(job);
+                job_deliver(job, false);
                 session->ops->wake(session->conn);
         }
-        if (!group->parked_first)
+        if (!group->parked.first)
                 return;
         Status failed = group->ops->log_error(group->ctx);
         if (!failed)
@@ -356,35 +417,32 @@ void session_group_durable(SessionGroup *group)
         Status error = status_hint(status_new(ERR_OP_INDETERMINATE, "The write could not be made durable: %s", why),
                                    "It may be lost.");
         status_free(failed);
-        while (group->parked_first) {
-                Job *job = group->parked_first;
+        while (group->parked.first) {
+                Job *job = group->parked.first;
                 Session *session = job->session;
-                job_park_remove(job);
+                unpark(job);
                 buf_clear(&job->out);
                 job->error = status_code(error);
                 Status st = answer_error(&job->out, job->token, error, NULL);
                 job->broken = st != ST_OK;
                 status_free(st);
-                deliver(job, false);
+                job_deliver(job, false);
                 session->ops->wake(session->conn);
         }
         status_free(error);
 }
 
 /* --- coming back --- */
-static void defer(Job *job)
-{
-        job->next = job->session->deferred;
-        job->session->deferred = job;
-}
-
 void job_done(Job *job)
 {
         Session *session = job->session;
+        bool asked_feed = job->feed; /* not by its START */
         job->away = false;
         job->group->away_count--;
         if (--session->away_count == 0)
                 group_count(&job->group->active_count, -1);
+        feed_gave_place(job);
+        feed_settle(job);
         if (session->gone) {
                 job_release(job);
                 session_free_if_unused(session);
@@ -398,12 +456,14 @@ void job_done(Job *job)
                 bool right = job->password_right;
                 job_release(job);
                 session_password_checked(session, right);
+        } else if (asked_feed && feed_waits_on(job)) {
+                /* it will be called for */
         } else if (job->deferred) {
                 if (job->stopped || job->shutdown) { /* cancelled before it ran */
                         job->error = ERR_CANCELLED;
-                        deliver(job, false);
+                        job_deliver(job, false);
                 } else if (atomic_load_explicit(&session->blocked, memory_order_relaxed)) {
-                        defer(job);
+                        job_list_add(&session->deferred, session->deferred.last, job);
                 } else {
                         job_submit(job);
                 }
@@ -413,7 +473,7 @@ void job_done(Job *job)
         } else if (must_wait(job)) {
                 park(job);
         } else {
-                deliver(job, false);
+                job_deliver(job, false);
         }
         session->ops->wake(session->conn);
 }
@@ -423,7 +483,7 @@ void job_run_here(Job *job)
         Session *session = job->session;
         Buf *out = session->ops->out(session->conn);
         size_t start = out->size;
-        run_batch(job, out);
+        job_run_batch(job, out);
         session->in_flight++;
         bool streams = job->error == ERR_NONE && job->answer == ANSWER_PARTIAL && !job->noreply;
         if (streams && !job->registered) {
@@ -435,6 +495,7 @@ void job_run_here(Job *job)
                         status_free(st);
                 }
         }
+        feed_settle(job);
         if (unlikely(must_wait(job))) {
                 /* Not acknowledged yet: the answer comes out of the output again and waits in the job. */
                 if (!job->noreply) {
@@ -448,13 +509,17 @@ void job_run_here(Job *job)
                 park(job);
                 return;
         }
-        deliver(job, job->error != ERR_CANCELLED);
+        job_deliver(job, job->error != ERR_CANCELLED);
 }
 
 void job_continue(Job *job)
 {
-        job->session->in_flight++;
         job->continued = true;
+        if (job->feed && job->state == JOB_IDLE) {
+                feed_fetch(job);
+                return;
+        }
+        job->session->in_flight++;
         if (job->state == JOB_IDLE) {
                 job_submit(job);
         } else if (job->ahead) {
@@ -462,7 +527,7 @@ void job_continue(Job *job)
                 if (job->state == JOB_READY && must_wait(job))
                         park(job);
                 else if (job->state == JOB_READY)
-                        deliver(job, false);
+                        job_deliver(job, false);
         } else {
                 job->continues++;
         }
@@ -470,24 +535,23 @@ void job_continue(Job *job)
 
 void job_stop(Job *job)
 {
-        Session *session = job->session;
-        session->in_flight++;
+        job->session->in_flight++;
         job->stops++;
         job->stopped = true;
-        if (job->state == JOB_IDLE || job->state == JOB_READY) {
-                job_finish(job);
-                return;
+        switch (job->state) {
+        case JOB_IDLE:
+        case JOB_READY: job_finish(job); return;
+        case JOB_WAITING:
+        case JOB_DUE: feed_end_wait(job); return;
+        case JOB_PARKED: return; /* it has ended already; its answer comes when it is durable */
+        case JOB_RUNNING: break;
         }
-        if (job->state == JOB_PARKED)
-                return; /* it has ended already; its answer comes when it is durable */
-        query_cancel(job->query);
-        for (Job **at = &session->deferred; *at; at = &(*at)->next)
-                if (*at == job) {
-                        *at = job->next;
-                        job->error = ERR_CANCELLED;
-                        deliver(job, false);
-                        return;
-                }
+        job_cancel(job);
+        if (job->list) { /* not run: the peer did not read */
+                job_list_remove(job);
+                job->error = ERR_CANCELLED;
+                job_deliver(job, false);
+        }
 }
 
 /* --- for the loop --- */

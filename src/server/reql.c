@@ -63,11 +63,18 @@ static void ops_want_durable(void *ctx, uint64_t position)
         reql->wanted = MAX(reql->wanted, position);
 }
 
+static void ops_post(void *ctx, NetTask *task)
+{
+        ReqlLoop *reql = ctx;
+        net_loop_post(reql->loop, task);
+}
+
 static const GroupOps group_ops = {
         .submit = ops_submit,
         .durable = ops_durable,
         .log_error = ops_log_error,
         .want_durable = ops_want_durable,
+        .post = ops_post,
 };
 
 static void look_at_log(ReqlLoop *reql, unsigned events)
@@ -87,6 +94,7 @@ static void before_wait(void *shared)
         ReqlLoop *reql = shared;
         if (!reql->open)
                 return;
+        session_group_turn_over(reql->group);
         if (reql->wanted > reql->asked) {
                 reql->asked = reql->wanted;
                 store_sync_soon(reql->world->store, reql->asked);

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "feed/hub.h"
 #include "network/listener.h"
 #include "os/thread.h"
 #include "server/control.h"
@@ -58,6 +59,7 @@ struct Server {
         unsigned loop_count;
         Store *store;
         TableCatalog *catalog;
+        FeedHub *feeds;
         Jobs *jobs;
         StoreWatch *watch;
         Control *control; /* NULL: it could not be made */
@@ -140,6 +142,14 @@ static void report_stats(void *ctx, HostStats *stats)
         stats->temporary_files = spill.files;
         stats->temporary_bytes = spill.bytes;
         stats->temporary_bytes_total = spill.bytes_total;
+        FeedHubStats feeds;
+        feed_hub_stats(server->feeds, &feeds);
+        stats->feeds = feeds.feeds + feeds.system_feeds;
+        stats->feed_queued_events = feeds.queued_events;
+        stats->feed_queued_bytes = feeds.queued_bytes;
+        stats->feed_events_total = feeds.delivered + feeds.caught_up;
+        stats->feeds_lost_total = feeds.lost;
+        stats->feed_skipped_total = feeds.skipped;
 }
 
 static void report_status(void *ctx, HostStatus *status)
@@ -400,6 +410,8 @@ static Status open_data(Server *server, const ServerOptions *options)
                                         &(TransactionLimits){.idle_ms = options->transaction_timeout_ms,
                                                              .memory_max_bytes = options->transaction_memory_bytes,
                                                              .open_max = options->max_transactions});
+        const FeedHubOptions feeds = {.memory_max_bytes = options->feed_memory_bytes};
+        TRY(feed_hub_open(server->store, server->catalog, &server->host, server->os, &feeds, &server->feeds));
         TRY(first_password(server, options));
         const WorkerPoolOptions workers = {
                 .os = server->os,
@@ -415,6 +427,7 @@ static Status open_data(Server *server, const ServerOptions *options)
         server->query_world = (QueryWorld){
                 .outside = worker_pool_ops(server->workers),
                 .source = table_source(server->catalog),
+                .feeds = feed_hub_source(server->feeds),
                 .host = &server->host,
                 .memory_max_bytes = query_memory,
                 .spill = spill_files_ops(server->spill),
@@ -454,7 +467,8 @@ static void start_control(Server *server, const char *data_dir)
                               .store = server->store,
                               .catalog = server->catalog,
                               .server_name = atomic_load(&server->world.session.server_name),
-                              .started_ns = server->started_ns};
+                              .started_ns = server->started_ns,
+                              .feeds = server->feeds};
         Status st = control_start(&world, data_dir, &server->control);
         if (st)
                 log_status(LOG_WARN, "server", status_context(st, "no photondb backup or stats of this server"));
@@ -655,6 +669,7 @@ static Status stop_all(Server *server)
                 server->loops[i] = net_loop_free(server->loops[i]);
                 server->reql[i] = reql_loop_free(server->reql[i]);
         }
+        server->feeds = feed_hub_close(server->feeds);
         server->catalog = table_source_close(server->catalog);
         server->spill = spill_files_close(server->spill);
         server->jobs = jobs_free(server->jobs);

@@ -29,6 +29,7 @@ typedef struct ServerOptions {
         int64_t transaction_timeout_ms;           /* that nobody uses; 0 = default */
         size_t transaction_memory_bytes;          /* changes of one; 0 = default */
         size_t max_transactions;                  /* held by clients; 0 = default */
+        size_t feed_memory_bytes;                 /* what waits for changefeeds' clients; 0 = default */
         bool no_planner;                          /* queries are run as they are written (docs/plans.md) */
         bool no_js, no_http_requests;             /* r.js, r.http are not available */
         const char *http_proxy;                   /* for r.http; NULL: none */

@@ -27,7 +27,7 @@ SessionGroup *session_group_free(SessionGroup *group)
 {
         if (!group)
                 return NULL;
-        assert(session_group_busy(group) == 0 && !group->parked_first);
+        assert(session_group_busy(group) == 0 && !group->parked.first);
         while (group->free) {
                 Job *job = group->free;
                 group->free = job->next;
@@ -35,13 +35,15 @@ SessionGroup *session_group_free(SessionGroup *group)
                 buf_done(&job->out);
                 mem_free(job);
         }
+        for (unsigned i = 0; i < group->spare_count; i++)
+                query_free(group->spare[i]);
         mem_free(group);
         return NULL;
 }
 
 bool session_group_waits(const SessionGroup *group)
 {
-        return group->parked_first != NULL;
+        return group->parked.first != NULL;
 }
 
 void session_group_stats(const SessionGroup *group, HostStats *stats)
@@ -54,7 +56,7 @@ void session_group_stats(const SessionGroup *group, HostStats *stats)
 
 size_t session_group_busy(const SessionGroup *group)
 {
-        return group->session_count + group->away_count;
+        return group->session_count + group->away_count + group->lingering_count;
 }
 
 /* --- life --- */
@@ -97,13 +99,12 @@ void session_free_if_unused(Session *session)
 void session_end(Session *session)
 {
         session->gone = session->closing = true;
-        session->deferred = NULL; /* freed below with the others: they are with nobody */
         for (Job *job = session->jobs, *next; job; job = next) {
                 next = job->next_job;
                 if (!job->away)
                         job_release(job);
                 else if (job->kind == JOB_QUERY)
-                        query_cancel(job->query); /* freed when it comes back */
+                        job_cancel(job); /* freed when it comes back */
         }
         session->partial = NULL;
         session_free_if_unused(session);
@@ -147,13 +148,16 @@ void session_check_output(Session *session)
 void session_drained(Session *session)
 {
         atomic_store_explicit(&session->blocked, false, memory_order_relaxed);
-        Job *job = session->deferred;
-        session->deferred = NULL;
-        while (job) {
-                Job *next = job->next;
-                job->deferred = false;
-                job_submit(job);
-                job = next;
+        /* A feed that is answered here may block the peer again. */
+        while (session->deferred.first && !atomic_load_explicit(&session->blocked, memory_order_relaxed)) {
+                Job *job = session->deferred.first;
+                job_list_remove(job);
+                if (job->feed) {
+                        feed_due(job);
+                } else {
+                        job->deferred = false;
+                        job_submit(job);
+                }
         }
         session->ops->wake(session->conn);
 }
@@ -168,6 +172,13 @@ void session_maybe_stopped(Session *session)
 
 void session_stop(Session *session)
 {
+        for (Job *job = session->jobs, *next; job; job = next) {
+                next = job->next_job;
+                if (job->state == JOB_WAITING || job->state == JOB_DUE) { /* they would wait for ever */
+                        job->shutdown = true;
+                        feed_end_wait(job);
+                }
+        }
         session->stopping = true;
         session_maybe_stopped(session);
 }
@@ -177,7 +188,7 @@ void session_cancel_all(Session *session)
         for (Job *job = session->jobs; job; job = job->next_job)
                 if (job->kind == JOB_QUERY && job->away) {
                         job->shutdown = true;
-                        query_cancel(job->query);
+                        job_cancel(job);
                 }
 }
 

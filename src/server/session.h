@@ -6,6 +6,7 @@
  *      session_feed -> START: quick -----------------------------> answer in the output
  *                            long, CONTINUE -> submit -> job_run (any thread) -> job_done -> answer
  *                            hard write -----> parked by position ----> session_group_durable -> answer
+ *                            CONTINUE of a feed that has nothing: waits -> GroupOps.post -> answer
  *
  * Threads: everything on the group's thread, except job_run. */
 #ifndef SERVER_SESSION_H
@@ -19,8 +20,8 @@
 
 #define FRAME_MAX_BYTES       134217727u /* a longer one is answered with an error and its body dropped ... */
 #define FRAME_SKIP_MAX_BYTES  (1u << 30) /* ... beyond this it is taken for garbage and the connection closed */
-#define SESSION_IN_FLIGHT_MAX 1024       /* queries of one connection; more are not read */
-#define SESSION_STREAMS_MAX   65536      /* open streams of one connection */
+#define SESSION_IN_FLIGHT_MAX 1024       /* queries of one connection, but feeds that wait; more are not read */
+#define SESSION_STREAMS_MAX   65536      /* open streams of one connection, feeds among them */
 
 typedef struct Session Session;
 typedef struct SessionGroup SessionGroup;
@@ -47,6 +48,8 @@ typedef struct GroupOps {
         /* An answer waits for `position`: make it durable soon, and call session_group_durable() when it is, or the log
          * has failed. */
         void (*want_durable)(void *ctx, uint64_t position);
+        /* Calls task->run(task) on the group's thread; never before it returns. Any thread; never blocks. */
+        void (*post)(void *ctx, NetTask *task);
 } GroupOps;
 
 /* What a session needs of its connection. */
@@ -71,6 +74,8 @@ void session_group_stats(const SessionGroup *group, HostStats *stats);
 void session_group_durable(SessionGroup *group);
 /* Are there answers that wait for the log? */
 bool session_group_waits(const SessionGroup *group);
+/* The loop has looked at all its connections since the last call: feeds may take a turn again (see job_feed.c). */
+void session_group_turn_over(SessionGroup *group);
 /* Sessions, and jobs that are with another thread: both 0 before session_group_free. */
 size_t session_group_busy(const SessionGroup *group);
 
