@@ -103,7 +103,11 @@ static Status no_log_error(void *ctx)
         return ST_OK;
 }
 static void want_durable(void *ctx, uint64_t position) {}
-static const GroupOps group_ops = {submit, durable, no_log_error, want_durable};
+static void post(void *ctx, NetTask *task)
+{
+        abort(); /* there are no feeds in this world */
+}
+static const GroupOps group_ops = {submit, durable, no_log_error, want_durable, post};
 
 static Buf *out(void *conn)
 {

@@ -276,6 +276,25 @@ class Stats(Case):
             watch.stderr.close()
         self.fails("stats", "--data-dir", self.data, words=["no server runs on " + self.data], code=4)
 
+    def test_changefeeds(self):
+        with Server(data=self.data) as server, Client(server.port) as client, Client(server.port) as reader:
+            make_tables(client)
+            self.assertNotIn("feeds  ", cli("stats", "--data-dir", self.data, check=True).stdout)
+            feeds = [reader.send([1, [152, [term]]]) for term in (table("d", "btree"), table("d", "btree"), table("rethinkdb", "db_config"))]
+            for _ in feeds:
+                reader.receive()
+            insert(client, 1)
+            while json.loads(cli("stats", "--data-dir", self.data, "--json", check=True).stdout)["feeds"]["delivered"] < 2:
+                pass
+            figures = json.loads(cli("stats", "--data-dir", self.data, "--json", check=True).stdout)["feeds"]
+            self.assertEqual([figures[name] for name in ("feeds", "system_feeds", "attached", "classes", "tables", "queued_events")],
+                             [2, 1, 2, 1, 1, 2])
+            self.assertIn("2 open on 1 table, 1 on system tables", cli("stats", "--data-dir", self.data, check=True).stdout)
+            stats = client.run([15, [[14, ["rethinkdb"]], "stats"]])
+            shown = next(row["changefeeds"] for row in stats if row["id"][0] == "server")
+            self.assertEqual([shown[name] for name in ("open", "queued_events", "events_total", "lost_total", "skipped_total")],
+                             [3, 2, 2, 0, 0])
+
     def test_after_a_crash(self):
         """The socket that a killed server leaves is in nobody's way."""
         server = Server(data=self.data)

@@ -184,6 +184,50 @@ class Query(WithServer):
         process.stderr.close()
         self.until_gone("4713")
 
+    def feed(self, *args):
+        """A changefeed of `feeds`, open and with its first row shown."""
+        process = subprocess.Popen([BINARY, "query", "--port", str(self.server.port), "--db", "shop", *args],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        return process
+
+    def feed_table(self, name):
+        self.client.run([60, [[14, ["shop"]], name]])
+        self.client.run([56, [table("shop", name), {"id": 0}]])
+        return 'r.table("%s").changes({includeInitial: true})' % name
+
+    def test_changefeed(self):
+        query = self.feed_table("feeds")
+        process = self.feed(query)
+        self.assertEqual(json.loads(process.stdout.readline()), {"new_val": {"id": 0}})
+        for i in (1, 2):  # each is written as it comes
+            self.client.run([56, [table("shop", "feeds"), {"id": i}]])
+            self.assertEqual(json.loads(process.stdout.readline()), {"new_val": {"id": i}, "old_val": None})
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn(b"stopped", process.stderr.read())
+        self.until_gone('"feeds"')
+        self.assertEqual(len(self.query("--limit", "2", query).stdout.splitlines()), 2)
+        self.assertEqual(self.query("--format", "csv", "--limit", "1", query).stdout, 'new_val,old_val\r\n"{""id"":0}",\r\n')
+        self.until_gone('"feeds"')
+
+    def test_changefeed_that_nobody_reads_any_more(self):
+        process = self.feed(self.feed_table("unread"))
+        process.stdout.readline()
+        process.stdout.close()  # and nothing happens in the table
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(process.stderr.read(), b"")
+        self.until_gone('"unread"')
+
+    def test_changefeed_that_ends(self):
+        process = self.feed(self.feed_table("dropped"))
+        process.stdout.readline()
+        self.client.run([61, [[14, ["shop"]], "dropped"]])
+        self.assertEqual(process.wait(60), 1)
+        self.assertIn(b"Changefeed aborted (unavailable).", process.stderr.read())
+
     def test_a_full_disk(self):
         with open("/dev/full", "w") as full:
             done = subprocess.run([BINARY, "query", "--port", str(self.server.port), "r.range(100000)"], stdout=full, stderr=subprocess.PIPE)
@@ -442,6 +486,24 @@ class Typed(WithServer):
         term.expect(r"\(stopped\)")
         term.expect(PROMPT)
         self.until_gone("4722")
+        self.end(term)
+
+    def test_changefeed(self):
+        self.client.run([60, [[14, ["shop"]], "typed"]])
+        term = self.shell()
+        term.send('r.table("typed").changes({includeStates: true})\n')
+        term.expect(r" ready +\|")
+        self.client.run([56, [table("shop", "typed"), {"id": 1}]])
+        out = term.expect(r'\{"id":1\} +\| null')
+        self.assertNotIn("state", out)  # the columns were there
+        term.send("\x03")
+        term.expect(r"\(2 rows\)\n\(stopped\)")
+        term.expect(PROMPT)
+        self.until_gone('"typed"')
+        term.send('\\watch r.table("typed").changes()\n')
+        self.assertIn("a changefeed has no end to wait for", term.expect(PROMPT))
+        self.until_gone('"typed"')
+        self.assertIn("2", self.ask(term, "r.expr(1).add(1)"))
         self.end(term)
 
     def test_watch(self):

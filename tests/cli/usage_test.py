@@ -35,7 +35,7 @@ class Help(unittest.TestCase):
 
     def test_serve_lists_all_options(self):
         text = cli("serve", "--help").stdout
-        for name in ("data-dir", "bind", "driver-port", "http-port", "cluster-port", "cache-size", "memory-size", "query-memory", "sort-memory", "spill-max", "query-timeout", "transaction-timeout", "transaction-memory", "max-transactions", "storage", "log-budget", "log-keep", "log-keep-time", "log-archive", "log-level",
+        for name in ("data-dir", "bind", "driver-port", "http-port", "cluster-port", "cache-size", "memory-size", "query-memory", "sort-memory", "spill-max", "query-timeout", "transaction-timeout", "transaction-memory", "max-transactions", "feed-memory", "storage", "log-budget", "log-keep", "log-keep-time", "log-archive", "log-level",
                      "log-format", "dev-mode", "config"):
             self.assertIn("--" + name, text)
 

@@ -55,6 +55,18 @@ function wire(built) {
   term.build = () => built;
   return term;
 }
+// The first documents of a feed; `write` is done when it is open.
+async function feed(count, query, write) {
+  const cursor = await query.run(conn);
+  const documents = [];
+  try {
+    if (write) await write.run(conn);
+    while (documents.length < count) documents.push(await cursor.next());
+  } finally {
+    await cursor.close();
+  }
+  return documents;
+}
 async function as(user, password, query) {
   const other = listen(await r.connect({ port: server.port, user, password }));
   try {
@@ -64,8 +76,8 @@ async function as(user, password, query) {
   }
 }
 
-const names = ['r', 'conn', 'wire', 'as', '_', 'url'];
-const evaluate = (code) => new Function(...names, `return (${code.trim().replace(/;$/, '')}\n)`)(r, conn, wire, as, _, web && web.url);
+const names = ['r', 'conn', 'wire', 'as', 'feed', '_', 'url'];
+const evaluate = (code) => new Function(...names, `return (${code.trim().replace(/;$/, '')}\n)`)(r, conn, wire, as, feed, _, web && web.url);
 async function runCode(code) {
   const made = evaluate(code);
   return all(await (typeof made.build === 'function' ? made.run(conn) : made));

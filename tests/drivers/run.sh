@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|demo|readme|docs|plans|text|transactions
+# Runs one suite of real clients against a built server.   tests/drivers/run.sh BINARY js|ts|python|feeds|demo|readme|docs|changefeeds|plans|text|transactions
 # Packages are installed beside the binary, once: a stamp holds the hash of what was asked for.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|demo|readme|docs|plans|text|transactions" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: run.sh BINARY js|ts|python|feeds|demo|readme|docs|changefeeds|plans|text|transactions" >&2; exit 2; }
 [ -x "$1" ] || { echo "run.sh: there is no program $1" >&2; exit 2; }
 binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 cache=$(dirname "$binary")/driver-packages
@@ -50,6 +50,12 @@ case $2 in
     "$cache/python/bin/python" "$here/python/users_test.py"
     exec "$cache/python/bin/python" "$here/python/administration_test.py"
     ;;
+  feeds)
+    npm_packages "$here/js" js
+    python_packages
+    node --test "$here/js/feeds_test.js"
+    exec "$cache/python/bin/python" "$here/python/feeds_test.py"
+    ;;
   demo)
     npm_packages "$here/../../demo" demo
     exec node --test "$here/demo_test.js"
@@ -61,6 +67,12 @@ case $2 in
   docs)
     npm_packages "$here/js" js
     exec node --test "$here/../docs/query_language_test.js"
+    ;;
+  changefeeds)
+    npm_packages "$here/js" js
+    python_packages
+    export DRIVER_PYTHON=$cache/python/bin/python
+    exec node --test "$here/../docs/changefeeds_test.js"
     ;;
   transactions)
     npm_packages "$here/js" js

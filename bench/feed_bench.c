@@ -1,0 +1,571 @@
+/* feed-bench - what a table's changefeeds cost its writers, and how soon and in how much memory they deliver.
+ *
+ * Opens `--feeds` feeds, number N of them table.filter({room: N}).changes(), spread over `--connections` connections,
+ * each with a CONTINUE outstanding, as drivers do. One thread takes what they give and asks for more; another one
+ * writes: documents {id, room, at} of a fixed set of ids, each always in its room, so that a write is one change of one
+ * feed. Rooms from `--feeds` on are nobody's. `at` is when the write was sent: what is measured ends when the change
+ * has been read, so it is more than from commit to delivery by half of the write's own way.
+ *
+ *      writes alone | feeds are opened | writes that nobody watches | writes that a feed each watches |
+ *      writes at --rate, for the latency | feeds are closed | writes alone
+ *
+ * All of it in one run, so that the ratios are of one machine in one state. bench/feeds runs it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "network/client.h"
+#include "os/thread.h"
+
+#define LATENCY_BUCKETS 4096
+#define TABLE           "[15,[[14,[\"bench\"]],\"feeds\"]]"
+#define IDS_PER_ROOM    2
+#define OPENING         8 /* STARTs in flight on a connection */
+#define BARRIER         UINT64_MAX
+
+static struct Settings {
+        const char *host;
+        int port, connections, writers, pipeline, pid;
+        uint64_t feeds, rooms;
+        double seconds, rate;
+} set = {.host = "127.0.0.1",
+         .port = 28015,
+         .connections = 100,
+         .writers = 16,
+         .pipeline = 8,
+         .feeds = 1000,
+         .seconds = 5,
+         .rate = 5000};
+
+/* Buckets of constant relative width (about 0.5 %). */
+typedef struct Histogram {
+        uint64_t counts[LATENCY_BUCKETS], total, max_ns;
+} Histogram;
+
+typedef struct Connection {
+        Client *client;
+        int fd, epoll;
+        Buf out, in;
+        size_t sent;
+        bool wants_write;
+        /* --- of feeds --- */
+        uint64_t first, count, opened; /* token 1 is feed `first` */
+        bool passed;                   /* the barrier's answer has come */
+        /* --- of writers --- */
+        int in_flight;
+} Connection;
+
+/* --- shared by the two threads --- */
+static atomic_uint_fast64_t delivered, first_answers, barriers, closed;
+static atomic_bool measuring; /* latencies count */
+static Histogram latency;     /* of the feed thread; read when it rests */
+
+static void die(Status st)
+{
+        char text[600];
+        fprintf(stderr, "feed-bench: %s\n", status_text(st, text, sizeof text));
+        if (status_hint_text(st))
+                fprintf(stderr, "  %s\n", status_hint_text(st));
+        exit(1);
+}
+static void must(Status st)
+{
+        if (st)
+                die(st);
+}
+
+static void histogram_add(Histogram *h, uint64_t ns)
+{
+        double at = ns < 100 ? 0 : log2((double)ns / 100.0) * 138.0;
+        h->counts[MIN((size_t)at, LATENCY_BUCKETS - 1)]++;
+        h->total++;
+        h->max_ns = MAX(h->max_ns, ns);
+}
+static double histogram_ms(const Histogram *h, double share)
+{
+        uint64_t seen = 0, want = (uint64_t)ceil((double)h->total * share);
+        for (size_t i = 0; i < LATENCY_BUCKETS; i++)
+                if ((seen += h->counts[i]) >= want && seen)
+                        return MIN(100.0 * exp2(((double)i + 0.5) / 138.0), (double)h->max_ns) / 1e6;
+        return 0;
+}
+
+static uint64_t now_ns(void)
+{
+        return (uint64_t)os_mono_ns(os_posix());
+}
+
+static uint64_t random_next(void)
+{
+        static uint64_t state = 88172645463325252ull; /* of the writing thread */
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        return state;
+}
+
+/* --- the server's process --- */
+static double rss_kib(void)
+{
+        char path[64], line[256];
+        double kib = 0;
+        snprintf(path, sizeof path, "/proc/%d/status", set.pid);
+        FILE *f = set.pid ? fopen(path, "r") : NULL;
+        while (f && fgets(line, sizeof line, f))
+                if (strncmp(line, "VmRSS:", 6) == 0)
+                        kib = strtod(line + 6, NULL);
+        if (f)
+                fclose(f);
+        return kib;
+}
+
+static double cpu_seconds(void)
+{
+        char path[64], line[1024];
+        unsigned long user = 0, kernel = 0;
+        snprintf(path, sizeof path, "/proc/%d/stat", set.pid);
+        FILE *f = set.pid ? fopen(path, "r") : NULL;
+        if (f && fgets(line, sizeof line, f)) {
+                const char *at = strrchr(line, ')'); /* the name may hold anything */
+                if (at)
+                        (void)sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel);
+        }
+        if (f)
+                fclose(f);
+        return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* --- connections --- */
+static void connection_open(Connection *c, int epoll)
+{
+        buf_init(&c->out, 1u << 30);
+        buf_init(&c->in, 1u << 30);
+        must(client_connect(
+                os_posix(),
+                &(ClientOptions){
+                        .host = set.host, .port = set.port, .user = "admin", .password = "", .timeout_ms = 10000},
+                &c->client));
+        c->fd = client_fd(c->client);
+        c->epoll = epoll;
+        fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
+        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev);
+}
+
+static void connection_close(Connection *c)
+{
+        client_close(c->client);
+        buf_done(&c->out);
+        buf_done(&c->in);
+}
+
+static void add_frame(Connection *c, uint64_t token, const char *text, size_t size)
+{
+        must(buf_reserve(&c->out, 12 + size));
+        store_u64(c->out.data + c->out.size, token);
+        store_u32(c->out.data + c->out.size + 8, (uint32_t)size);
+        memcpy(c->out.data + c->out.size + 12, text, size);
+        c->out.size += 12 + size;
+}
+
+static void flush(Connection *c)
+{
+        while (c->sent < c->out.size) {
+                ssize_t n = send(c->fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
+                if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                        break;
+                if (n <= 0)
+                        die(status_errno(errno, "sending to %s:%d", set.host, set.port));
+                c->sent += (size_t)n;
+        }
+        bool wants = c->sent < c->out.size;
+        if (!wants) {
+                buf_clear(&c->out);
+                c->sent = 0;
+        }
+        if (wants != c->wants_write) {
+                struct epoll_event ev = {.events = EPOLLIN | (wants ? EPOLLOUT : 0), .data.ptr = c};
+                epoll_ctl(c->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+                c->wants_write = wants;
+        }
+}
+
+/* Calls `each` for every whole frame that has come. */
+static void receive(Connection *c, void (*each)(Connection *c, uint64_t token, const char *body, size_t size))
+{
+        must(buf_reserve(&c->in, 65536));
+        ssize_t n = recv(c->fd, c->in.data + c->in.size, c->in.capacity - c->in.size, 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n <= 0)
+                die(status_new(ERR_CLOSED, "the server closed the connection"));
+        c->in.size += (size_t)n;
+        size_t at = 0;
+        while (c->in.size - at >= 12) {
+                uint32_t size = load_u32(c->in.data + at + 8);
+                if (c->in.size - at - 12 < size)
+                        break;
+                each(c, load_u64(c->in.data + at), (const char *)c->in.data + at + 12, size);
+                at += 12 + size;
+        }
+        buf_consume(&c->in, at);
+}
+
+/* Waits at most `ms`, takes what has come and sends what is to be sent. */
+static void serve(int epoll, int ms, void (*each)(Connection *c, uint64_t token, const char *body, size_t size))
+{
+        struct epoll_event events[64];
+        int n = epoll_wait(epoll, events, ELEMENTS(events), ms);
+        for (int i = 0; i < n; i++) {
+                Connection *c = events[i].data.ptr;
+                if (events[i].events & ~(uint32_t)EPOLLOUT)
+                        receive(c, each);
+                flush(c);
+        }
+}
+
+static _Noreturn void refuse(const char *body, size_t size)
+{
+        die(status_new(ERR_IO, "the server answered %.*s", (int)MIN(size, 400), body));
+        abort();
+}
+
+/* --- feeds: their thread --- */
+typedef struct Feeds {
+        Thread thread;
+        int epoll;
+        Connection *connections;
+        atomic_int order; /* what to do next: the writing thread says it */
+        atomic_bool end;
+} Feeds;
+enum { REST, OPEN, CLOSE };
+
+static void open_next(Connection *c)
+{
+        char text[200];
+        int size = snprintf(text, sizeof text, "[1,[152,[[39,[" TABLE ",{\"room\":%" PRIu64 "}]]]],{}]",
+                            c->first + c->opened);
+        c->opened++;
+        add_frame(c, c->opened, text, (size_t)size);
+}
+
+static void feed_answered(Connection *c, uint64_t token, const char *body, size_t size)
+{
+        static const char at[] = "\"at\":";
+        uint64_t now = now_ns();
+        if (token == BARRIER) {
+                atomic_fetch_add(&barriers, 1);
+                return;
+        }
+        if (size < 6 || (body[5] != '3' && body[5] != '2'))
+                refuse(body, size);
+        if (body[5] == '2') { /* two for each: of its CONTINUE, and of its STOP */
+                atomic_fetch_add(&closed, 1);
+                return;
+        }
+        bool first = true, began = memmem(body, size, "\"r\":[]", 6) == NULL;
+        /* Each change has the new and the old document's. */
+        for (const char *p = body; began && (p = memmem(p, size - (size_t)(p - body), "\"new_val\":{", 11)); p += 11) {
+                const char *stamp = memmem(p, size - (size_t)(p - body), at, sizeof at - 1);
+                first = false;
+                atomic_fetch_add_explicit(&delivered, 1, memory_order_relaxed);
+                if (stamp && atomic_load_explicit(&measuring, memory_order_relaxed))
+                        histogram_add(&latency, now - strtoull(stamp + sizeof at - 1, NULL, 10));
+        }
+        if (first) {
+                atomic_fetch_add(&first_answers, 1);
+                if (c->opened < c->count)
+                        open_next(c);
+        }
+        add_frame(c, token, "[2]", 3);
+}
+
+static void feeds_main(void *arg)
+{
+        Feeds *feeds = arg;
+        while (!atomic_load(&feeds->end)) {
+                int order = atomic_exchange(&feeds->order, REST);
+                for (int i = 0; order != REST && i < set.connections; i++) {
+                        Connection *c = &feeds->connections[i];
+                        if (order == OPEN)
+                                while (c->opened < MIN(c->count, OPENING))
+                                        open_next(c);
+                        for (uint64_t token = 1; order == CLOSE && token <= c->count; token++)
+                                add_frame(c, token, "[3]", 3);
+                        flush(c);
+                }
+                serve(feeds->epoll, order == REST ? 20 : 0, feed_answered);
+        }
+}
+
+/* Everything that was sent before has been looked at: who waits for a change waits now. */
+static void pass_barrier(Feeds *feeds)
+{
+        /* The server takes a connection's frames in order; feeds that wait do not hold it up. */
+        for (int i = 0; i < set.connections; i++) {
+                uint8_t frame[15];
+                store_u64(frame, BARRIER);
+                store_u32(frame + 8, 3);
+                memcpy(frame + 12, "[5]", 3);
+                /* The feed thread rests: nothing of its own is half sent. */
+                if (send(feeds->connections[i].fd, frame, sizeof frame, MSG_NOSIGNAL) != sizeof frame)
+                        die(status_errno(errno, "sending"));
+        }
+        while (atomic_load(&barriers) < (uint64_t)set.connections)
+                usleep(1000);
+        atomic_store(&barriers, 0);
+}
+
+static double wait_for(atomic_uint_fast64_t *counter, uint64_t count, double began)
+{
+        uint64_t last = 0, moved = now_ns();
+        for (;;) {
+                uint64_t now = atomic_load(counter);
+                if (now >= count)
+                        return (double)now_ns() / 1e9 - began;
+                if (now != last) {
+                        last = now;
+                        moved = now_ns();
+                }
+                if (now_ns() - moved > 20000000000ull)
+                        die(status_new(ERR_IO, "only %" PRIu64 " of %" PRIu64 " came, and nothing for 20 s", now,
+                                       count));
+                usleep(1000);
+        }
+}
+
+/* --- writers: the main thread --- */
+typedef struct Run {
+        double seconds, cpu;
+        uint64_t writes;
+} Run;
+static uint64_t written, write_first;
+
+static void write_one(Connection *c)
+{
+        char text[256];
+        uint64_t room = write_first + random_next() % set.rooms;
+        uint64_t id = room * IDS_PER_ROOM + random_next() % IDS_PER_ROOM;
+        int size = snprintf(text, sizeof text,
+                            "[1,[56,[" TABLE ",{\"id\":%" PRIu64 ",\"room\":%" PRIu64 ",\"at\":%" PRIu64
+                            "}],{\"conflict\":\"replace\",\"durability\":\"soft\"}],{}]",
+                            id, room, now_ns());
+        c->in_flight++;
+        add_frame(c, 1, text, (size_t)size);
+}
+
+static bool writing;
+
+static void written_one(Connection *c, uint64_t token, const char *body, size_t size)
+{
+        if (size < 6 || body[5] != '1' || memmem(body, size, "first_error", 11) || body[6] != ',')
+                refuse(body, size);
+        written++;
+        c->in_flight--;
+        if (writing)
+                write_one(c);
+}
+
+/* Writes to rooms from `first_room` on for some seconds; rate 0: as fast as the answers come. The token of all is 1: an
+ * answer is all that is waited for, and quick writes are answered in order. */
+static Run write_for(Connection *writers, int epoll, uint64_t first_room, double seconds, double rate)
+{
+        double cpu = cpu_seconds();
+        uint64_t began = now_ns(), end = began + (uint64_t)(seconds * 1e9), issued = 0;
+        written = 0;
+        write_first = first_room;
+        writing = rate == 0;
+        for (int i = 0; i < set.writers && writing; i++) {
+                for (int k = 0; k < set.pipeline; k++)
+                        write_one(&writers[i]);
+                flush(&writers[i]);
+        }
+        while (now_ns() < end) {
+                if (rate > 0) {
+                        uint64_t due = (uint64_t)((double)(now_ns() - began) / 1e9 * rate);
+                        for (; issued < due; issued++) {
+                                Connection *c = &writers[issued % (uint64_t)set.writers];
+                                write_one(c);
+                                flush(c);
+                        }
+                }
+                serve(epoll, 1, written_one);
+        }
+        Run run = {.seconds = (double)(now_ns() - began) / 1e9, .writes = written};
+        run.cpu = cpu_seconds() - cpu;
+        writing = false;
+        for (int i = 0; i < set.writers; i++)
+                while (writers[i].in_flight)
+                        serve(epoll, 100, written_one);
+        return run;
+}
+
+static void print_run(const char *name, Run run)
+{
+        printf("\"%s\":{\"per_s\":%.0f,\"server_cpu_us\":%.2f},", name, (double)run.writes / run.seconds,
+               run.writes ? run.cpu * 1e6 / (double)run.writes : 0);
+}
+
+static void ask(const char *query)
+{
+        Client *client;
+        uint64_t token;
+        Bytes body;
+        must(client_connect(
+                os_posix(),
+                &(ClientOptions){
+                        .host = set.host, .port = set.port, .user = "admin", .password = "", .timeout_ms = 60000},
+                &client));
+        must(client_send(client, BYTES_STR(query), &token));
+        must(client_receive(client, &token, &body));
+        client_close(client);
+}
+
+static const char help[] =
+        "feed-bench: what changefeeds cost and how fast they are; prints one line of JSON\n\n"
+        "  --host H --port P         of the server\n"
+        "  --pid P                   its process: memory and processor time\n"
+        "  --feeds N     (1000)      filter({room: N}).changes()\n"
+        "  --connections N (100)     that they are spread over\n"
+        "  --writers N   (16)        connections that write, --pipeline N (8) writes in flight on each\n"
+        "  --seconds S   (5)         for each phase\n"
+        "  --rate R      (5000)      writes a second while the latency is measured\n";
+
+static double number(const char *text)
+{
+        char *end;
+        double n = strtod(text, &end);
+        if (*end || end == text || n < 0)
+                die(status_new(ERR_INVALID, "\"%s\" is not a number", text));
+        return n;
+}
+
+static void parse_options(int argc, char **argv)
+{
+        static const struct option options[] = {{"host", 1, 0, 'h'},
+                                                {"port", 1, 0, 'p'},
+                                                {"pid", 1, 0, 'P'},
+                                                {"feeds", 1, 0, 'f'},
+                                                {"writers", 1, 0, 'w'},
+                                                {"connections", 1, 0, 'c'},
+                                                {"rate", 1, 0, 'r'},
+                                                {"seconds", 1, 0, 's'},
+                                                {"pipeline", 1, 0, 'D'},
+                                                {"help", 0, 0, '?'},
+                                                {0}};
+        for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+                switch (o) {
+                case 'h': set.host = optarg; break;
+                case 'p': set.port = (int)number(optarg); break;
+                case 'P': set.pid = (int)number(optarg); break;
+                case 'f': set.feeds = (uint64_t)number(optarg); break;
+                case 'c': set.connections = (int)number(optarg); break;
+                case 'w': set.writers = (int)number(optarg); break;
+                case 'D': set.pipeline = (int)number(optarg); break;
+                case 's': set.seconds = number(optarg); break;
+                case 'r': set.rate = number(optarg); break;
+                default: fputs(help, stdout); exit(argv[optind - 1] && strcmp(argv[optind - 1], "--help") == 0 ? 0 : 2);
+                }
+        }
+        if (set.feeds < 1 || set.connections < 1 || set.writers < 1 || set.pipeline < 1)
+                die(status_new(ERR_INVALID, "feeds, connections, writers and pipeline are at least 1"));
+        set.connections = (int)MIN((uint64_t)set.connections, set.feeds);
+        set.rooms = set.feeds;
+}
+
+int main(int argc, char **argv)
+{
+        parse_options(argc, argv);
+        ask("[1,[57,[\"bench\"]]]");
+        ask("[1,[61,[[14,[\"bench\"]],\"feeds\"]]]");
+        ask("[1,[60,[[14,[\"bench\"]],\"feeds\"]]]");
+
+        Feeds feeds = {.epoll = epoll_create1(EPOLL_CLOEXEC)};
+        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        Connection *writers = mem_zalloc(sizeof *writers * (size_t)set.writers);
+        feeds.connections = mem_zalloc(sizeof *feeds.connections * (size_t)set.connections);
+        if (!writers || !feeds.connections)
+                die(status_nomem());
+        for (int i = 0; i < set.writers; i++)
+                connection_open(&writers[i], epoll);
+        for (int i = 0; i < set.connections; i++) {
+                Connection *c = &feeds.connections[i];
+                uint64_t n = (uint64_t)set.connections;
+                c->first = set.feeds * (uint64_t)i / n;
+                c->count = set.feeds * ((uint64_t)i + 1) / n - c->first;
+                connection_open(c, feeds.epoll);
+        }
+        must(thread_start(&feeds.thread, "feeds", feeds_main, &feeds));
+
+        write_for(writers, epoll, 0, set.seconds, 0); /* every document is there, and memory is warm */
+        write_for(writers, epoll, set.feeds, set.seconds, 0);
+        Run before = write_for(writers, epoll, set.feeds, set.seconds, 0);
+
+        double rss_before = rss_kib(), began = (double)now_ns() / 1e9;
+        atomic_store(&feeds.order, OPEN);
+        double opening = wait_for(&first_answers, set.feeds, began);
+        usleep(100000);
+        pass_barrier(&feeds);
+        double rss_open = rss_kib();
+
+        Run unwatched = write_for(writers, epoll, set.feeds, set.seconds, 0);
+        uint64_t delivered_before = atomic_load(&delivered);
+        if (delivered_before)
+                die(status_new(ERR_IO, "changes of rooms that nobody watches were delivered"));
+        Run watched = write_for(writers, epoll, 0, set.seconds, 0);
+        uint64_t all = written;
+        wait_for(&delivered, all, 0);
+
+        write_for(writers, epoll, 0, MIN(set.seconds, 1), set.rate);
+        all += written;
+        atomic_store(&measuring, true);
+        Run paced = write_for(writers, epoll, 0, set.seconds, set.rate);
+        all += written;
+        wait_for(&delivered, all, 0);
+        double rss_after = rss_kib();
+
+        atomic_store(&feeds.order, CLOSE);
+        wait_for(&closed, 2 * set.feeds, 0);
+        pass_barrier(&feeds);
+        double rss_closed = rss_kib();
+        Run after = write_for(writers, epoll, set.feeds, set.seconds, 0);
+        atomic_store(&feeds.end, true);
+        thread_join(&feeds.thread);
+
+        double alone = ((double)before.writes / before.seconds + (double)after.writes / after.seconds) / 2;
+        printf("{\"feeds\":%" PRIu64 ",\"connections\":%d,", set.feeds, set.connections);
+        print_run("alone", before);
+        print_run("unwatched", unwatched);
+        print_run("watched", watched);
+        print_run("paced", paced);
+        print_run("alone_again", after);
+        printf("\"ratio_unwatched\":%.3f,\"ratio_watched\":%.3f,\"opened_per_s\":%.0f,",
+               (double)unwatched.writes / unwatched.seconds / alone, (double)watched.writes / watched.seconds / alone,
+               (double)set.feeds / opening);
+        printf("\"latency_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},", histogram_ms(&latency, 0.5),
+               histogram_ms(&latency, 0.99), histogram_ms(&latency, 0.999), (double)latency.max_ns / 1e6);
+        printf("\"delivered\":%" PRIu64 ",\"rss_mib\":{\"before\":%.1f,\"open\":%.1f,\"after\":%.1f,\"closed\":%.1f},"
+               "\"idle_feed_bytes\":%.0f}\n",
+               (uint64_t)atomic_load(&delivered), rss_before / 1024, rss_open / 1024, rss_after / 1024,
+               rss_closed / 1024, (rss_open - rss_before) * 1024 / (double)set.feeds);
+
+        for (int i = 0; i < set.writers; i++)
+                connection_close(&writers[i]);
+        for (int i = 0; i < set.connections; i++)
+                connection_close(&feeds.connections[i]);
+        close(feeds.epoll);
+        close(epoll);
+        mem_free(writers);
+        mem_free(feeds.connections);
+        return 0;
+}
