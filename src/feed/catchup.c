@@ -161,8 +161,11 @@ static Status begin(RowFeed *feed, Catchup **ret_catchup)
                 mutex_unlock(&hub->mu);
                 st = open_reader(feed, &c);
                 mutex_lock(&hub->mu);
-                hub->reader_count -= st != ST_OK;
                 feed->catchup = c;
+                if (st) {
+                        hub->reader_count--;
+                        wake_wanting(hub);
+                }
         }
         if (c) {
                 list_last(hub, c);

@@ -191,6 +191,40 @@ static void test_lost(void **state)
         done_world(&h);
 }
 
+/* What nobody could read any more told that the table was dropped. */
+static void test_lost_drop(void **state)
+{
+        for (int detached = 0; detached < 2; detached++) {
+                Hub h;
+                Value result;
+                uint64_t position;
+                begin_world(&h, &keeps_little);
+                Feed *feed = open_feed(&h, NULL);
+                make_table(&h.w, "test", "other");
+                ok(h.w.source->table_drop(h.w.catalog, BYTES_STR("test"), BYTES_STR("t"), &h.w.arena, &result,
+                                          &position));
+                TableRef *dropped = h.table;
+                h.table = find(&h.w, "test", "other");
+                for (int i = 0; i < 60; i++) {
+                        set_text(&h, i % 7, i, 300);
+                        if (i % 10 == 9)
+                                ok(store_checkpoint(h.w.store));
+                }
+                assert_true(tail_reach(h.w.store) > position);
+                if (detached) {
+                        mutex_lock(&h.hub->mu);
+                        feed_detach(row_of(feed));
+                        mutex_unlock(&h.hub->mu);
+                }
+                hub_settle(&h);
+                hub_settle(&h);
+                expect_events(&h, feed, "ENDED Changefeed aborted (unavailable).|");
+                h.feeds->close(feed);
+                h.w.source->table_unref(dropped);
+                done_world(&h);
+        }
+}
+
 /* Few may read the log at once; all come to their turn, also if others stop in the middle. */
 static void count_ready(void *ctx)
 {
@@ -543,9 +577,9 @@ static void test_model(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_restart), cmocka_unit_test(test_power),   cmocka_unit_test(test_view_lost),
-                cmocka_unit_test(test_lost),    cmocka_unit_test(test_readers), cmocka_unit_test(test_io_error),
-                cmocka_unit_test(test_damaged), cmocka_unit_test(test_model),
+                cmocka_unit_test(test_restart),  cmocka_unit_test(test_power),     cmocka_unit_test(test_view_lost),
+                cmocka_unit_test(test_lost),     cmocka_unit_test(test_lost_drop), cmocka_unit_test(test_readers),
+                cmocka_unit_test(test_io_error), cmocka_unit_test(test_damaged),   cmocka_unit_test(test_model),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,13 +186,22 @@ Status feed_attach(RowFeed *feed, bool *ret_attached)
         return st;
 }
 
+static bool is_ended(const RowFeed *feed)
+{
+        return feed->table->dropped_position || feed->ended;
+}
+
 Status feed_lose(RowFeed *feed, FeedEvent *ret_event)
 {
         FeedHub *hub = feed->hub;
         uint64_t present = tail_present(hub->store);
+        Status st = ST_OK;
         mutex_lock(&hub->mu);
-        Status st = attach_locked(feed);
-        if (!st) {
+        if (is_ended(feed))
+                feed_end(feed, ret_event);
+        else
+                st = attach_locked(feed);
+        if (!st && feed->state == FEED_STATE_ATTACHED) {
                 hub->lost++;
                 set_place(feed, MAX(present, hub->collected), FEED_WHOLE_COMMIT);
                 *ret_event = (FeedEvent){.kind = FEED_LOST, .last_of_commit = true, .place = place_of(feed)};
@@ -263,11 +272,6 @@ void feed_deliver(RowFeed *feed, FeedItem *const *items, size_t count)
 }
 
 /* --- what FeedSource asks for --- */
-
-static bool is_ended(const RowFeed *feed)
-{
-        return feed->table->dropped_position || feed->ended;
-}
 
 bool feed_has_events(const RowFeed *feed)
 {

@@ -487,12 +487,22 @@ static void stop_following(FeedHub *hub)
         tail_unwatch(take(hub->watch));
 }
 
-/* What was not read cannot be: the feeds find out themselves what of it they have lost. */
+/* What was not read cannot be: the feeds find out themselves what of it they have lost. That their table or index went
+ * may be in it. */
 static void begin_anew(FeedHub *hub)
 {
         uint64_t written = tail_written_position(hub->store);
+        size_t cursor = 0;
+        uint64_t id;
+        void *found;
         mutex_lock(&hub->mu);
         detach_all(hub, written + 1);
+        while (nummap_next(hub->tables, &cursor, &id, &found)) {
+                FeedTable *table = found;
+                if (store_table_dropped(table_store(table->table)))
+                        table_dropped(table, written);
+                table->changed = hub->catalog_changed = true;
+        }
         hub->collected = MAX(hub->collected, written);
         atomic_store(&hub->delivered, hub->collected);
         mutex_unlock(&hub->mu);

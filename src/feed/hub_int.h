@@ -137,7 +137,7 @@ void feed_deliver(RowFeed *feed, FeedItem *const *items, size_t count);
 void feed_detach(RowFeed *feed);
 /* Without the lock. If it has come to the hub's position. ERR_NOMEM. */
 MUST_USE Status feed_attach(RowFeed *feed, bool *ret_attached);
-/* Without the lock. The log does not reach back to it: it goes on from the present. */
+/* Without the lock. The log does not reach back to it: it goes on from the present, if its table is there. */
 MUST_USE Status feed_lose(RowFeed *feed, FeedEvent *ret_event);
 /* Its table or index is gone. */
 void feed_end(RowFeed *feed, FeedEvent *ret_event);

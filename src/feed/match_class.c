@@ -214,9 +214,9 @@ static void make_canonical(FeedClass *class)
 bool feed_class_equal(const FeedClass *a, const FeedClass *b)
 {
         if (a->hash != b->hash || a->exact != b->exact || a->has_index != b->has_index ||
-            a->tell_moves != b->tell_moves || a->now_us != b->now_us || a->index != b->index ||
-            a->condition_count != b->condition_count || !bytes_equal(a->function, b->function) ||
-            compare_bounds(a->bounds, b->bounds) != 0 ||
+            a->tell_moves != b->tell_moves || a->tell_mended != b->tell_mended || a->now_us != b->now_us ||
+            a->index != b->index || a->condition_count != b->condition_count ||
+            !bytes_equal(a->function, b->function) || compare_bounds(a->bounds, b->bounds) != 0 ||
             compare_lists(a->keys, a->key_count, b->keys, b->key_count) != 0)
                 return false;
         for (size_t i = 0; i < a->condition_count; i++)
@@ -258,7 +258,7 @@ static uint64_t mix_bounds(uint64_t hash, const KeyBounds *bounds)
 static uint64_t hash_of(const FeedClass *class, const TableInfo *info, Bytes index)
 {
         uint64_t hash = mix_bytes(1, info->id);
-        hash = mix(hash, class->exact + 2 * (unsigned)class->tell_moves);
+        hash = mix(hash, class->exact + 2 * (unsigned)class->tell_moves + 4 * (unsigned)class->tell_mended);
         hash = mix_bytes(hash, index);
         if (class->index)
                 hash = mix(mix_bytes(hash, table_index_function(class->index)), table_index_is_multi(class->index));
@@ -289,6 +289,7 @@ Status feed_class_new(const FeedSpec *spec, const TableSource *source, FeedClass
         FeedClass packed = {.exact = spec->exact,
                             .has_index = spec->index.data != NULL,
                             .tell_moves = spec->tell_moves,
+                            .tell_mended = spec->tell_mended,
                             .now_us = spec->now_us};
         if (packed.has_index && !bytes_equal(spec->index, info->primary_key)) {
                 if (!table_store(spec->table))

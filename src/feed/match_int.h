@@ -35,7 +35,7 @@ struct FeedClass { /* what it points to lies behind it, but for the index */
         atomic_uint cost_ns; /* of evaluating it, lately: feed_class_took */
         uint32_t bytes;
         uint32_t key_count, condition_count;
-        bool exact, has_index, tell_moves;
+        bool exact, has_index, tell_moves, tell_mended;
         uint64_t hash;
         int64_t now_us;
         TableIndex *index; /* NULL: the primary key */

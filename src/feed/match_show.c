@@ -200,14 +200,15 @@ static Status run_show(void *ctx)
         Side *old = &show->sides[0], *new = &show->sides[1];
         TRY(look(show, old));
         TRY(look(show, new));
-        if (!old->place_count && !new->place_count && !new->error)
+        const Status error = new->error ? new->error : show->class->tell_mended ? old->error : ST_OK;
+        if (!old->place_count && !new->place_count && !error)
                 return ST_OK;
         show->shown = arena_array(show->arena, MatchShown, old->place_count + new->place_count + 1);
         pair_places(show);
-        if (new->error) {
-                const char *message = status_message(new->error);
+        if (error) {
+                const char *message = status_message(error);
                 show->shown[show->count++] = (MatchShown){.error = arena_dup(show->arena, message, strlen(message)),
-                                                          .error_code = status_code(new->error)};
+                                                          .error_code = status_code(error)};
         }
         return ST_OK;
 }

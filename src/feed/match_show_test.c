@@ -86,6 +86,14 @@ static void functions_choose_and_transform(void **state)
         assert_string_equal(shown(&f, class, "{\"id\":1,\"a\":0}", "{\"id\":1,\"a\":1}"), "->{\"a\":1,\"id\":1}");
         assert_string_equal(shown(&f, class, "{\"id\":1,\"a\":0}", NULL), "");
         feed_class_unref(class);
+        /* ... and, to who asks for it, when it goes or fails no more */
+        class = class_of(
+                &f, (FeedSpec){.function = BYTES_STR(BRANCH("[21,[[27,[1," ROW("a") "]],0]]")), .tell_mended = true});
+        assert_string_equal(shown(&f, class, "{\"id\":1,\"a\":0}", "{\"id\":1,\"a\":1}"),
+                            "->{\"a\":1,\"id\":1} !Cannot divide by zero.");
+        assert_string_equal(shown(&f, class, "{\"id\":1,\"a\":0}", NULL), "!Cannot divide by zero.");
+        assert_string_equal(shown(&f, class, "{\"id\":1,\"a\":1}", NULL), "{\"a\":1,\"id\":1}>-");
+        feed_class_unref(class);
 
         class = class_of(&f, (FeedSpec){.function = BYTES_STR(FUNC("[2,[1,2]]"))});
         assert_string_equal(shown(&f, class, NULL, "{\"id\":1}"),

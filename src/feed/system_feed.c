@@ -390,7 +390,11 @@ static Status advance(SystemFeed *feed)
         feed->from = feed->at;
         feed->at = to;
         Status st = show_differences(feed, feed->from, to);
-        if (st || !feed->steps)
+        if (st) { /* it stands where it stood */
+                reading_unref(to);
+                feed->at = take(feed->from);
+        }
+        if (!feed->from || !feed->steps)
                 forget_steps(feed);
         return st;
 }

@@ -43,6 +43,7 @@ typedef struct AggState {
         AggGroup *all; /* without groups */
         StateMap map;
         AggGroup *touched;
+        bool infinite; /* the error is that a sum is */
         /* min, max: key, [place of the index value], primary key, number among what the row gave, the row */
         bool by_place;
         StateOrder order;
@@ -232,6 +233,7 @@ static Status begin_compute(AggState *self, Env *env)
 {
         bool again = false;
         state_clear_error(&self->base);
+        self->infinite = false;
         for (size_t i = 0; i < self->map.slot_count; i++) {
                 for (MapEntry *entry = self->map.slots[i]; entry; entry = entry->next) {
                         AggGroup *group = (AggGroup *)entry;
@@ -305,7 +307,8 @@ static Status agg_apply(FeedState *state, Env *env, size_t feed, const FeedEvent
         Side side = {.key = event->key, .look = self->base.error != NULL};
         Status st = ST_OK;
         (void)feed;
-        if (event->kind == FEED_ERROR) {
+        if (event->kind == FEED_ERROR ||
+            self->infinite) { /* what was added to an infinite sum may have made it finite */
                 *ret_recompute = true;
                 return ST_OK;
         }
@@ -393,9 +396,11 @@ static Status look_at_touched(AggState *self, bool *ret_recompute)
         for (const AggGroup *group = self->touched; group; group = group->next_touched) {
                 Value now = group_value(self, group);
                 *ret_recompute |= is_extreme(self) && group->count && !group->kept.count;
-                if (value_is(now, V_NUMBER) && !is_extreme(self) && !isfinite(now.number))
-                        TRY(state_row_failed_text(&self->base, now.number > 0 ? "Non-finite number: inf"
-                                                                              : "Non-finite number: -inf"));
+                if (!value_is(now, V_NUMBER) || is_extreme(self) || isfinite(now.number))
+                        continue;
+                self->infinite = true;
+                TRY(state_row_failed_text(&self->base,
+                                          now.number > 0 ? "Non-finite number: inf" : "Non-finite number: -inf"));
         }
         return ST_OK;
 }

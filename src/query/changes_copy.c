@@ -148,12 +148,24 @@ static uint64_t mix_condition(uint64_t hash, const FeedCondition *condition)
         return condition->kind == FEED_FIELD_BETWEEN ? mix_bounds(hash, &condition->bounds) : hash;
 }
 
+/* An index that was dropped and made again under its name may be another one. */
+static uint64_t index_hash(const TableSource *source, const FeedSpec *spec)
+{
+        const IndexInfo *indexes;
+        size_t count = spec->index.data && source->index_list ? source->index_list(spec->table, &indexes) : 0;
+        for (size_t i = 0; i < count; i++)
+                if (bytes_equal(indexes[i].name, spec->index))
+                        return indexes[i].hash;
+        return 0;
+}
+
 uint64_t feed_specs_hash(const TableSource *source, const FeedSpec *specs, size_t count, Bytes about)
 {
         uint64_t hash = mix_bytes(mix(0, count), about);
         for (size_t i = 0; i < count; i++) {
                 const FeedSpec *spec = &specs[i];
                 hash = mix_bytes(mix_bytes(hash, source->table_info(spec->table)->id), spec->index);
+                hash = mix(hash, index_hash(source, spec));
                 hash = spec->bounds ? mix_bounds(hash, spec->bounds) : mix(hash, 0);
                 hash = mix(mix_values(hash, spec->keys, spec->key_count), spec->condition_count);
                 for (size_t j = 0; j < spec->condition_count; j++)

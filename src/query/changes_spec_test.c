@@ -258,6 +258,9 @@ static void test_conditions(void **state)
                 {T ".filter({})" CH, "t exact n=1"},
                 {T ".filter({a: 1, b: {c: \"x\", d: null}})" CH, "t | a in 1 | b.c in \"x\" | b.d in null exact n=1"},
                 {T ".filter({a: [1, 2]})" CH, "t | a in [1,2] exact n=1"},
+                {T ".filter({a: r.epochTime(5)})" CH, /* and of that time zone: the condition is not all */
+                 "t | a in {\"$reql_type$\":\"TIME\",\"epoch_time\":5,\"timezone\":\"+00:00\"} "
+                 "row.filter({\"a\": r.epochTime(5)}) n=1"},
                 {T ".filter(x => x(\"a\").eq(1))" CH, "t | a in 1 exact n=1"},
                 {T ".filter(r.row(\"a\").eq(\"x\"))" CH, "t | a in \"x\" exact n=1"},
                 {T ".filter(x => r.expr(1).eq(x(\"a\")))" CH, "t | a in 1 exact n=1"},

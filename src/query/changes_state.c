@@ -435,6 +435,7 @@ Status state_rows_of(Env *env, StateBase *base, size_t feed, const Term *rows, b
         if (!*ret_is_rows)
                 return ST_OK;
         TRY(changes_spec_of(env, rows, &base->state.specs[feed], &note));
+        base->state.specs[feed].tell_mended = true;
         *ret_is_rows = note != NOTE_ATOM_FEED;
         return ST_OK;
 }

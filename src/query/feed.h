@@ -56,6 +56,9 @@ typedef struct FeedSpec {
         /* Also tells (as FEED_CHANGE of equal values) that a row moved in the index, while what is shown of it is the
          * same: old_index and new_index differ. For whoever sorts by it. */
         bool tell_moves;
+        /* Also tells (as FEED_ERROR) that a row for which the function failed is gone, or does not fail any more. For
+         * whoever remembers that it failed. */
+        bool tell_mended;
 } FeedSpec;
 
 /* A place between two changes of a feed: behind the first `index` events of the commit at `position`, and all of those
@@ -77,7 +80,7 @@ typedef struct FeedOptions {
 /* --- what it gives --- */
 typedef enum FeedEventKind {
         FEED_CHANGE,  /* a row's; never with both sides absent, nor with equal ones (but for tell_moves) */
-        FEED_ERROR,   /* `error`: the function failed for this row; the feed goes on */
+        FEED_ERROR,   /* `error`: the function failed for this row (tell_mended: or did); the feed goes on */
         FEED_SKIPPED, /* `skipped` events were dropped: queue_max */
         FEED_LOST,    /* the log does not reach back to where this feed was: begin again with `view` */
         FEED_IDLE,    /* only a place */

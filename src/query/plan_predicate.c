@@ -401,12 +401,13 @@ static bool gather_pattern(Env *env, PlanPredicate *predicate, Value pattern, co
         for (size_t i = 0; i < value_count(pattern); i++) {
                 Steps steps = {.before = before, .count = before ? before->count + 1 : 1};
                 Value want = value_field_at(pattern, i, &steps.field);
-                if (value_is_object(want) && !value_is(want, V_TIME))
+                if (value_is_object(want) && !value_is(want, V_TIME)) {
                         exact &= gather_pattern(env, predicate, want, &steps);
-                else
-                        add_condition(
-                                env, predicate,
-                                (PlanCondition){.op = PLAN_EQ, .path = path_of_steps(env, &steps), .value = want});
+                        continue;
+                }
+                add_condition(env, predicate,
+                              (PlanCondition){.op = PLAN_EQ, .path = path_of_steps(env, &steps), .value = want});
+                exact &= !value_is(want, V_TIME); /* its time zone is a field, too, and must be the same */
         }
         return exact;
 }

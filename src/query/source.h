@@ -59,6 +59,7 @@ typedef struct IndexInfo {
         const IndexPath *paths;
         size_t path_count;
         bool compound;
+        uint64_t hash; /* of what it says of a row (function, multi, geo): the same after a restart */
 } IndexInfo;
 /* Rows that have no place, or not every place, among an index's values and yet are no rows without a value; never of
  * geo indexes. Every row is in the index, one of these, or a row for which the function raised a missing field's error.

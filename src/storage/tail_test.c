@@ -82,7 +82,7 @@ static void world_done(World *w)
 
 static Status change(World *w, Commit *commit, int key)
 {
-        static uint8_t now[VALUE_MAX], then[VALUE_MAX];
+        static _Thread_local uint8_t now[VALUE_MAX], then[VALUE_MAX];
         uint8_t name = (uint8_t)key;
         int32_t version = rnd(w, 4) == 0 ? 0 : ++w->next_version;
         Bytes old = w->versions[key] ? value_of(key, w->versions[key], then) : BYTES_NONE;
@@ -116,7 +116,7 @@ static Status write_some(World *w)
 
 static void expect_model(World *w, Follower *follower)
 {
-        static uint8_t now[VALUE_MAX];
+        static _Thread_local uint8_t now[VALUE_MAX];
         for (int key = 0; key < KEYS; key++) {
                 uint8_t name = (uint8_t)key;
                 Bytes row = follower_row(follower, TABLE, BYTES(&name, 1));

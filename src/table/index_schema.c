@@ -92,6 +92,12 @@ static Bytes keep_bytes(uint8_t **at, Bytes from)
         return copy;
 }
 
+static uint64_t hash_of(const Index *index)
+{
+        return bytes_hash_seeded(index->function.data, index->function.size,
+                                 (index->shape.multi ? 1 : 0) | (index->shape.geo ? 2 : 0));
+}
+
 Status schema_new(uint64_t version, const SchemaSpec *spec, Schema **ret_schema)
 {
         size_t tree_count = spec->count + (spec->ttl.index ? 1 : 0);
@@ -117,7 +123,8 @@ Status schema_new(uint64_t version, const SchemaSpec *spec, Schema **ret_schema)
                                                .geo = item->index->shape.geo,
                                                .ready = item->ready,
                                                .unique = item->index->unique,
-                                               .error = keep_bytes(&at, item->error)};
+                                               .error = keep_bytes(&at, item->error),
+                                               .hash = hash_of(item->index)};
                 schema->infos[i].path_count =
                         closure_paths(item->index->closure, &schema->infos[i].paths, &schema->infos[i].compound);
                 schema->indexes[i] = index_ref(item->index);

@@ -210,6 +210,37 @@ def test_drop(server, client):
         assert feed_jobs(admin) == []
 
 
+def test_other_index(server, client):
+    """A token of a feed by an index means nothing for one of the same name that says something else of rows."""
+    def make(function):
+        client.run([75, [ROWS, "value", [69, [[2, [1]], function]]]])
+        client.run([140, [ROWS, "value"]])
+
+    def by_index(**options):
+        return changes([78, [ROWS, 1], {"index": "value"}], include_tokens=True, **options)
+
+    def open_since(token):
+        opened = client.send([1, by_index(since=token), {}])
+        got, response = client.receive()
+        assert got == opened, got
+        return response
+
+    field_a, field_b = ([170, [[10, [1]], name]] for name in "ab")
+    make(field_a)
+    token = client.send([1, by_index(), {}])
+    assert client.receive()[1]["r"][0]["state"] == "ready"
+    client.run(insert({"id": 1, "a": 1}))
+    client.send([2], token)
+    place = client.receive()[1]["r"][0]["token"]
+    client.run([76, [ROWS, "value"]])
+    make(field_a)
+    assert open_since(place)["r"] == [{"state": "ready", "token": place}]
+    client.run([76, [ROWS, "value"]])
+    make(field_b)
+    response = open_since(place)
+    assert response["t"] == 18 and "another changefeed" in response["r"][0], response
+
+
 def test_permission(server, client):
     client.run([56, [table("rethinkdb", "users"), {"id": "bob", "password": "b"}]])
     client.run([188, [[14, ["test"]], "bob", {"read": True}]])
@@ -279,7 +310,8 @@ def test_shutdown(server, client):
     assert server.process.wait(60) == 0, server.read_log()
 
 
-TESTS = [test_waiting, test_stop, test_stop_races, test_many, test_jobs, test_permission, test_disconnects, test_drop, test_shutdown]
+TESTS = [test_waiting, test_stop, test_stop_races, test_many, test_jobs, test_other_index, test_permission, test_disconnects, test_drop,
+         test_shutdown]
 
 
 def main():

@@ -61,8 +61,8 @@ def main():
     size = options.bytes or (4000 if quick else 200)
     writes = 25000 if quick else int(options.seconds * options.rate)
     rate = 0 if quick else options.rate
-    grow_max = 32 << 20
-    with Server("--log-keep", "4GiB", "--cache-size", "64MiB", "--log-budget", "32MiB") as server:
+    grow_max = 48 << 20  # the cache, the log in memory, and what the allocator keeps
+    with Server("--log-keep", "4GiB", "--cache-size", "32MiB", "--log-budget", "32MiB") as server:
         load = Load(server, size, 50)
         load.client.run([60, [[14, ["test"]], "rows"]])
         load.run(max(10000, writes // 10), rate)  # its memory has grown by what it needs for writing

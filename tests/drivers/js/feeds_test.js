@@ -221,7 +221,11 @@ test('rethinkdb-ts', async (t) => {
   const r = ts;
   const conn = await r.connect({ host: '127.0.0.1', port: server.port, silent: true });
   const run = (query) => query.run(conn);
-  const feed = (query) => query.getCursor(conn);
+  const feed = async (query) => {
+    const cursor = await query.getCursor(conn); // which does not wait for the first answer: is the feed open?
+    await cursor.resolving;
+    return cursor;
+  };
   await common(t, { r, run, feed, db: 'typed', message: (e) => e.msg || e.message });
   const table = r.db('typed').table('t');
   await t.test('for await', async () => {
@@ -262,8 +266,11 @@ test('rethinkdbdash', async (t) => {
     await t.test('a stream', async () => {
       const stream = await table.changes().toStream();
       const first = new Promise((resolve, fail) => { stream.once('data', resolve); stream.once('error', fail); });
-      await run(table.insert({ id: 1 }));
-      assert.deepEqual(await within(first, 'data'), added({ id: 1 }));
+      // It does not say when the feed is open.
+      let id = 0;
+      const writes = setInterval(() => run(table.insert({ id: (id += 1) })), 50);
+      const change = await within(first, 'data').finally(() => clearInterval(writes));
+      assert.deepEqual(change, added({ id: change.new_val.id }));
       await stream.close();
     });
   } finally {
