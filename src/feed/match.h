@@ -29,8 +29,7 @@ MatchTable *match_table_free(MatchTable *table); /* all its classes are removed;
  * errors (no such index ...). */
 MUST_USE Status feed_class_new(const FeedSpec *spec, const TableSource *source, FeedClass **ret_class);
 FeedClass *feed_class_ref(FeedClass *class);
-FeedClass *feed_class_unref(FeedClass *class);    /* NULL is fine; returns NULL */
-uint64_t feed_class_hash(const FeedClass *class); /* of what it means: equal after a restart, part of tokens */
+FeedClass *feed_class_unref(FeedClass *class); /* NULL is fine; returns NULL */
 size_t feed_class_bytes(const FeedClass *class);
 bool feed_class_is_plain(const FeedClass *class); /* evaluating it calls no function: a microsecond */
 /* Whoever evaluates a class that is not plain says how long it took; a class that takes long should not be evaluated by

@@ -1,64 +1,15 @@
 /* match_class.c - from a FeedSpec to a FeedClass: one piece of memory, in a form that equal specs have in common.
  *
  *      [FeedClass | bounds | keys | conditions | their values, bounds, paths | bytes of texts and containers]
- *
- * The spec is packed twice by the same code: first without memory, to see how much it takes. */
+ */
 #include "feed/match_int.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
+#include "query/feed_pack.h"
+
 /* --- packing --- */
-
-typedef struct Packer {
-        uint8_t *base; /* NULL: only counts */
-        size_t size;
-} Packer;
-
-/* Room; NULL as long as it is only counted. */
-static void *pack_room(Packer *packer, size_t bytes)
-{
-        void *at = packer->base ? packer->base + packer->size : NULL;
-        packer->size += (bytes + 7) & ~(size_t)7;
-        return at;
-}
-
-static Bytes pack_bytes(Packer *packer, Bytes from)
-{
-        if (!from.data)
-                return BYTES_NONE;
-        uint8_t *copy = pack_room(packer, from.size);
-        if (copy && from.size)
-                memcpy(copy, from.data, from.size);
-        return BYTES(copy, from.size);
-}
-
-static Value pack_value(Packer *packer, Value v)
-{
-        if (value_is(v, V_STRING) || value_is(v, V_BINARY)) {
-                v.text = (const char *)pack_bytes(packer, value_bytes(v)).data;
-        } else if (value_is(v, V_ARRAY) || value_is_object(v)) {
-                uint8_t *copy = pack_room(packer, value_encoded_size(v));
-                if (copy) {
-                        value_encode(v, copy);
-                        v = value_decode(copy);
-                }
-        }
-        return v;
-}
-
-static const Value *pack_values(Packer *packer, const Value *from, size_t count)
-{
-        if (!count)
-                return NULL;
-        Value *values = pack_room(packer, count * sizeof *values);
-        for (size_t i = 0; i < count; i++) {
-                Value v = pack_value(packer, from[i]);
-                if (values)
-                        values[i] = v;
-        }
-        return values;
-}
 
 /* No row's value is MINVAL or MAXVAL, nor lies before or behind them: these are no bounds. */
 static KeyBounds plain_bounds(const KeyBounds *from)
@@ -76,49 +27,37 @@ static KeyBounds plain_bounds(const KeyBounds *from)
 }
 
 /* NULL: there are none. */
-static const KeyBounds *pack_bounds(Packer *packer, const KeyBounds *from)
+static const KeyBounds *pack_bounds(FeedPacker *packer, const KeyBounds *from)
 {
         if (!from)
                 return NULL;
         KeyBounds bounds = plain_bounds(from);
         if (bounds.low_type == BOUND_NONE && bounds.high_type == BOUND_NONE)
                 return NULL;
-        KeyBounds *copy = pack_room(packer, sizeof *copy);
-        bounds.low = pack_value(packer, bounds.low);
-        bounds.high = pack_value(packer, bounds.high);
+        KeyBounds *copy = feed_pack_room(packer, sizeof *copy);
+        bounds = feed_pack_bounds(packer, &bounds);
         if (copy)
                 *copy = bounds;
         return copy;
 }
 
-static IndexPath pack_path(Packer *packer, IndexPath from)
+static MatchCondition pack_condition(FeedPacker *packer, const FeedCondition *from)
 {
-        Bytes *fields = pack_room(packer, from.count * sizeof *fields);
-        for (size_t i = 0; i < from.count; i++) {
-                Bytes field = pack_bytes(packer, from.fields[i]);
-                if (fields)
-                        fields[i] = field;
-        }
-        return (IndexPath){fields, from.count};
-}
-
-static MatchCondition pack_condition(Packer *packer, const FeedCondition *from)
-{
-        MatchCondition condition = {.kind = from->kind, .path = pack_path(packer, from->path)};
+        MatchCondition condition = {.kind = from->kind, .path = feed_pack_path(packer, from->path)};
         if (from->kind == FEED_FIELD_BETWEEN) {
                 condition.bounds = pack_bounds(packer, &from->bounds);
         } else {
                 condition.value_count = (uint32_t)from->value_count;
-                condition.values = pack_values(packer, from->values, from->value_count);
+                condition.values = feed_pack_values(packer, from->values, from->value_count);
         }
         return condition;
 }
 
-static void pack_spec(Packer *packer, const FeedSpec *spec, FeedClass *ret)
+static void pack_spec(FeedPacker *packer, const FeedSpec *spec, FeedClass *ret)
 {
         MatchCondition *conditions = NULL;
         if (spec->condition_count)
-                conditions = pack_room(packer, spec->condition_count * sizeof *conditions);
+                conditions = feed_pack_room(packer, spec->condition_count * sizeof *conditions);
         for (size_t i = 0; i < spec->condition_count; i++) {
                 MatchCondition condition = pack_condition(packer, &spec->conditions[i]);
                 if (conditions)
@@ -126,10 +65,10 @@ static void pack_spec(Packer *packer, const FeedSpec *spec, FeedClass *ret)
         }
         ret->conditions = conditions;
         ret->condition_count = (uint32_t)spec->condition_count;
-        ret->keys = pack_values(packer, spec->keys, spec->key_count);
+        ret->keys = feed_pack_values(packer, spec->keys, spec->key_count);
         ret->key_count = (uint32_t)spec->key_count;
         ret->bounds = spec->key_count ? NULL : pack_bounds(packer, spec->bounds);
-        ret->function = pack_bytes(packer, spec->function);
+        ret->function = feed_pack_bytes(packer, spec->function);
 }
 
 /* --- order: what is equal becomes the same --- */
@@ -227,54 +166,25 @@ bool feed_class_equal(const FeedClass *a, const FeedClass *b)
 
 /* --- hash --- */
 
-static uint64_t mix(uint64_t hash, uint64_t more)
-{
-        hash = (hash ^ more) * 0x9e3779b97f4a7c15u;
-        return hash ^ hash >> 32;
-}
-
-static uint64_t mix_bytes(uint64_t hash, Bytes bytes)
-{
-        return mix(hash, bytes.data ? bytes_hash(bytes.data, bytes.size) : 0);
-}
-
-static uint64_t mix_values(uint64_t hash, const Value *values, size_t count)
-{
-        hash = mix(hash, count);
-        for (size_t i = 0; i < count; i++)
-                hash = mix(hash, value_hash(values[i]));
-        return hash;
-}
-
-static uint64_t mix_bounds(uint64_t hash, const KeyBounds *bounds)
-{
-        if (!bounds)
-                return mix(hash, 0);
-        hash = mix(hash, 1 + bounds->low_type + 4 * (unsigned)bounds->high_type);
-        return mix(mix(hash, value_hash(bounds->low)), value_hash(bounds->high));
-}
-
-/* Tokens hold it: nothing goes in that another run of the server would not find the same. */
 static uint64_t hash_of(const FeedClass *class, const TableInfo *info, Bytes index)
 {
-        uint64_t hash = mix_bytes(1, info->id);
-        hash = mix(hash, class->exact + 2 * (unsigned)class->tell_moves + 4 * (unsigned)class->tell_mended);
-        hash = mix_bytes(hash, index);
+        uint64_t hash = feed_mix_bytes(1, info->id);
+        hash = feed_mix(hash, class->exact + 2 * (unsigned)class->tell_moves + 4 * (unsigned)class->tell_mended);
+        hash = feed_mix_bytes(hash, index);
         if (class->index)
-                hash = mix(mix_bytes(hash, table_index_function(class->index)), table_index_is_multi(class->index));
-        hash = mix_bounds(hash, class->bounds);
-        hash = mix_values(hash, class->keys, class->key_count);
-        hash = mix(hash, class->condition_count);
+                hash = feed_mix(feed_mix_bytes(hash, table_index_function(class->index)),
+                                table_index_is_multi(class->index));
+        hash = feed_mix_bounds(hash, class->bounds);
+        hash = feed_mix_values(hash, class->keys, class->key_count);
+        hash = feed_mix(hash, class->condition_count);
         for (size_t i = 0; i < class->condition_count; i++) {
                 const MatchCondition *condition = &class->conditions[i];
-                hash = mix(hash, condition->kind);
-                hash = mix(hash, condition->path.count);
-                for (size_t k = 0; k < condition->path.count; k++)
-                        hash = mix_bytes(hash, condition->path.fields[k]);
-                hash = mix_bounds(hash, condition->bounds);
-                hash = mix_values(hash, condition->values, condition->value_count);
+                hash = feed_mix(hash, condition->kind);
+                hash = feed_mix_path(hash, condition->path);
+                hash = feed_mix_bounds(hash, condition->bounds);
+                hash = feed_mix_values(hash, condition->values, condition->value_count);
         }
-        return mix_bytes(hash, class->function);
+        return feed_mix_bytes(hash, class->function);
 }
 
 /* --- lifetime --- */
@@ -285,7 +195,7 @@ Status feed_class_new(const FeedSpec *spec, const TableSource *source, FeedClass
 {
         const TableInfo *info = source->table_info(spec->table);
         TableIndex *index = NULL;
-        Packer packer = {0};
+        FeedPacker packer = {0};
         FeedClass packed = {.exact = spec->exact,
                             .has_index = spec->index.data != NULL,
                             .tell_moves = spec->tell_moves,
@@ -299,15 +209,15 @@ Status feed_class_new(const FeedSpec *spec, const TableSource *source, FeedClass
         }
         FeedClass counted = packed;
         pack_spec(&packer, spec, &counted);
-        size_t size = packer.size;
+        size_t size = packer.used;
         FeedClass *class = size < UINT32_MAX / 2 ? mem_alloc(sizeof *class + size) : NULL;
         if (!class) {
                 table_index_unref(index);
                 return status_nomem();
         }
-        packer = (Packer){.base = (uint8_t *)(class + 1)};
+        packer = (FeedPacker){.space = (uint8_t *)(class + 1)};
         pack_spec(&packer, spec, &packed);
-        assert(packer.size == size);
+        assert(packer.used == size);
         *class = packed;
         atomic_init(&class->refs, 1);
         atomic_init(&class->cost_ns, 0);
@@ -333,11 +243,6 @@ FeedClass *feed_class_unref(FeedClass *class)
         table_index_unref(class->index);
         mem_free(class);
         return NULL;
-}
-
-uint64_t feed_class_hash(const FeedClass *class)
-{
-        return class->hash;
 }
 
 size_t feed_class_bytes(const FeedClass *class)

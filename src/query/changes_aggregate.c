@@ -13,20 +13,15 @@
 #include "base/exact_sum.h"
 #include "query/changes_state_int.h"
 
-typedef struct AggGroup AggGroup;
-struct AggGroup {
-        MapEntry entry;
-        AggGroup *next_touched;
-        bool touched;
-        uint64_t count; /* rows that take part */
+typedef struct AggGroup {
+        TallyEntry tally; /* of rows that take part */
         union {
                 ExactSum sum;
                 KeptSet kept;
         };
         StateItem *row; /* min, max: what was told */
         double number;  /* the others */
-        bool told;      /* it was told that it is there */
-};
+} AggGroup;
 
 /* Gives the rows of one side of an event, to what groups them. */
 typedef struct ProbeStream {
@@ -41,8 +36,7 @@ typedef struct AggState {
         Groups *groups; /* NULL: all rows are one */
         ProbeStream probe;
         AggGroup *all; /* without groups */
-        StateMap map;
-        AggGroup *touched;
+        Tally tally;   /* of groups */
         bool infinite; /* the error is that a sum is */
         /* min, max: key, [place of the index value], primary key, number among what the row gave, the row */
         bool by_place;
@@ -59,15 +53,6 @@ static bool is_extreme(const AggState *self)
 
 /* --- groups --- */
 
-static void touch(AggState *self, AggGroup *group)
-{
-        if (group->touched)
-                return;
-        group->touched = true;
-        group->next_touched = self->touched;
-        self->touched = group;
-}
-
 static void empty_group(AggState *self, AggGroup *group)
 {
         StateHeap *heap = &self->base.heap;
@@ -78,7 +63,7 @@ static void empty_group(AggState *self, AggGroup *group)
         memset(&group->sum, 0, sizeof group->sum);
         if (is_extreme(self))
                 group->kept.complete = true;
-        group->count = 0;
+        group->tally.count = 0;
 }
 
 static void free_group(void *ctx, MapEntry *entry)
@@ -92,18 +77,19 @@ static void free_group(void *ctx, MapEntry *entry)
 static void agg_free(FeedState *state)
 {
         AggState *self = (AggState *)state;
-        state_map_free(&self->map, &self->base.heap, free_group, self);
-        self->all = self->touched = NULL;
+        state_map_free(&self->tally.map, &self->base.heap, free_group, self);
+        self->all = NULL;
+        self->tally.touched = NULL;
         state_clear_error(&self->base);
 }
 
 static Status group_of(AggState *self, Value key, AggGroup **ret)
 {
         MapEntry *entry;
-        size_t before = self->map.count;
-        TRY(state_map_get(&self->map, &self->base.heap, key, &entry));
+        size_t before = self->tally.map.count;
+        TRY(state_map_get(&self->tally.map, &self->base.heap, key, &entry));
         *ret = (AggGroup *)entry;
-        if (self->map.count > before && is_extreme(self))
+        if (self->tally.map.count > before && is_extreme(self))
                 (*ret)->kept.complete = true;
         return ST_OK;
 }
@@ -151,8 +137,8 @@ static Status add_extreme(AggState *self, Env *env, AggGroup *group, const Side 
         values[at++] = side->key;
         values[at++] = value_number((double)number);
         values[at++] = row;
-        group->count += side->taken ? (uint64_t)-1 : 1;
-        touch(self, group);
+        group->tally.count += side->taken ? (uint64_t)-1 : 1;
+        tally_touch(&self->tally, &group->tally);
         if (!side->taken)
                 return kept_set_add(&group->kept, &self->base.heap, &self->order, values, self->reserve, NULL);
         kept_set_remove(&group->kept, &self->base.heap, &self->order, values);
@@ -177,8 +163,8 @@ static Status add_row(AggState *self, Env *env, AggGroup *group, const Side *sid
         TRY(st);
         if (is_extreme(self) || !counts || side->look)
                 return ST_OK;
-        group->count += side->taken ? (uint64_t)-1 : 1;
-        touch(self, group);
+        group->tally.count += side->taken ? (uint64_t)-1 : 1;
+        tally_touch(&self->tally, &group->tally);
         return self->type == TERM_COUNT ? ST_OK : add_number(self, group, side->taken ? -value : value);
 }
 
@@ -234,12 +220,12 @@ static Status begin_compute(AggState *self, Env *env)
         bool again = false;
         state_clear_error(&self->base);
         self->infinite = false;
-        for (size_t i = 0; i < self->map.slot_count; i++) {
-                for (MapEntry *entry = self->map.slots[i]; entry; entry = entry->next) {
+        for (size_t i = 0; i < self->tally.map.slot_count; i++) {
+                for (MapEntry *entry = self->tally.map.slots[i]; entry; entry = entry->next) {
                         AggGroup *group = (AggGroup *)entry;
-                        again |= is_extreme(self) && group->count && !group->kept.count;
+                        again |= is_extreme(self) && group->tally.count && !group->kept.count;
                         empty_group(self, group);
-                        touch(self, group);
+                        tally_touch(&self->tally, &group->tally);
                 }
         }
         if (again)
@@ -262,8 +248,8 @@ static Status count_at_once(AggState *self, Env *env, TableView *view, bool *ret
                 TRY(env->source->index_count(view, spec->index, spec->bounds, &count));
         else
                 TRY(env->source->view_count(view, spec->bounds, &count));
-        self->all->count = count;
-        touch(self, self->all);
+        self->all->tally.count = count;
+        tally_touch(&self->tally, &self->all->tally);
         return ST_OK;
 }
 
@@ -337,30 +323,30 @@ static Status agg_apply(FeedState *state, Env *env, size_t feed, const FeedEvent
 static Value group_value(const AggState *self, const AggGroup *group)
 {
         bool needs_rows = self->groups || self->type == TERM_AVG;
-        if (needs_rows && !group->count)
+        if (needs_rows && !group->tally.count)
                 return value_none();
         switch (self->type) {
-        case TERM_COUNT: return value_number((double)group->count);
+        case TERM_COUNT: return value_number((double)group->tally.count);
         case TERM_SUM: return value_number(exact_sum_value(&group->sum));
-        case TERM_AVG: return value_number(exact_sum_value(&group->sum) / (double)group->count);
+        case TERM_AVG: return value_number(exact_sum_value(&group->sum) / (double)group->tally.count);
         default: return group->kept.count ? group->kept.items[0]->values[self->order.count - 1] : value_none();
         }
 }
 
 static Value told_value(const AggState *self, const AggGroup *group)
 {
-        if (!group->told)
+        if (!group->tally.told)
                 return value_none();
         return is_extreme(self) ? group->row->values[self->order.count - 1] : value_number(group->number);
 }
 
 static void remember_told(AggState *self, AggGroup *group, Value now)
 {
-        group->told = !value_is(now, V_NONE);
+        group->tally.told = !value_is(now, V_NONE);
         if (is_extreme(self)) {
                 state_item_unref(&self->base.heap, take(group->row));
-                group->row = group->told ? state_item_ref(group->kept.items[0]) : NULL;
-        } else if (group->told) {
+                group->row = group->tally.told ? state_item_ref(group->kept.items[0]) : NULL;
+        } else if (group->tally.told) {
                 group->number = now.number;
         }
 }
@@ -370,18 +356,20 @@ static Value shown(const AggState *self, const AggGroup *group, Value value, Are
         if (value_is(value, V_NONE))
                 return self->groups ? value : value_null(); /* one value is always there: what is none is null */
         value = value_copy(value, out);
-        return self->groups ? groups_ungrouped(out, value_copy(group->entry.key, out), value) : value;
+        return self->groups ? groups_ungrouped(out, value_copy(group->tally.entry.key, out), value) : value;
 }
 
-static Status tell_group(AggState *self, const StateTold *told, AggGroup *group)
+static Status tell_group(StateBase *base, const StateTold *told, TallyEntry *entry)
 {
+        AggState *self = (AggState *)base;
+        AggGroup *group = (AggGroup *)entry;
         Value before = told_value(self, group), now = group_value(self, group);
         bool had = !value_is(before, V_NONE), has = !value_is(now, V_NONE);
         bool single = told->initial && !self->groups; /* told even if it is null */
         if (single || had != has || (had && !value_equal(before, now))) {
                 Change change = {.initial = told->initial,
                                  .new_value = shown(self, group, now, told->out),
-                                 .key = self->groups ? value_copy(group->entry.key, told->out) : value_null()};
+                                 .key = self->groups ? value_copy(group->tally.entry.key, told->out) : value_null()};
                 if (!told->initial)
                         change.old_value = shown(self, group, before, told->out);
                 TRY(state_told_add(told, &change));
@@ -393,9 +381,10 @@ static Status tell_group(AggState *self, const StateTold *told, AggGroup *group)
 /* Sums that are no numbers, extremes that are not known. */
 static Status look_at_touched(AggState *self, bool *ret_recompute)
 {
-        for (const AggGroup *group = self->touched; group; group = group->next_touched) {
+        for (TallyEntry *entry = self->tally.touched; entry; entry = entry->next_touched) {
+                const AggGroup *group = (const AggGroup *)entry;
                 Value now = group_value(self, group);
-                *ret_recompute |= is_extreme(self) && group->count && !group->kept.count;
+                *ret_recompute |= is_extreme(self) && group->tally.count && !group->kept.count;
                 if (!value_is(now, V_NUMBER) || is_extreme(self) || isfinite(now.number))
                         continue;
                 self->infinite = true;
@@ -403,38 +392,6 @@ static Status look_at_touched(AggState *self, bool *ret_recompute)
                                           now.number > 0 ? "Non-finite number: inf" : "Non-finite number: -inf"));
         }
         return ST_OK;
-}
-
-static Status tell_touched(AggState *self, const StateTold *told)
-{
-        while (self->touched) {
-                AggGroup *group = self->touched;
-                TRY(tell_group(self, told, group));
-                self->touched = group->next_touched;
-                group->touched = false;
-                if (self->groups && !group->count) {
-                        free_group(self, &group->entry);
-                        state_map_remove(&self->map, &self->base.heap, &group->entry);
-                }
-        }
-        return ST_OK;
-}
-
-/* In the order in which the query gives them. */
-static Status tell_initial(AggState *self, const StateTold *told)
-{
-        MapEntry **sorted = state_map_sorted(&self->map, told->env->arena);
-        for (size_t i = 0; i < self->map.count; i++)
-                TRY(tell_group(self, told, (AggGroup *)sorted[i]));
-        const StateTold nobody = {.env = told->env, .out = told->out};
-        return tell_touched(self, &nobody);
-}
-
-static void forget_told(AggState *self)
-{
-        for (size_t i = 0; i < self->map.slot_count; i++)
-                for (MapEntry *entry = self->map.slots[i]; entry; entry = entry->next)
-                        ((AggGroup *)entry)->told = false;
 }
 
 static Status agg_changes(FeedState *state, Env *env, Arena *out, bool initial, void *list,
@@ -449,16 +406,16 @@ static Status agg_changes(FeedState *state, Env *env, Arena *out, bool initial, 
         if (*ret_recompute)
                 return ST_OK;
         if (initial)
-                forget_told(self);
+                tally_forget_told(&self->tally);
         TRY(state_told_error(&told, &self->base, &failed));
         if (failed)
                 return ST_OK;
         if (!initial)
-                return tell_touched(self, &told);
+                return tally_tell(&self->tally, &self->base, &told, tell_group, free_group);
         Scratch *scratch = scratch_get(env);
         Arena *outer = env->arena;
         env->arena = &scratch->arena;
-        Status st = tell_initial(self, &told);
+        Status st = tally_tell(&self->tally, &self->base, &told, tell_group, free_group);
         env->arena = outer;
         scratch_put(scratch);
         return st;
@@ -548,7 +505,8 @@ static Status group_by_index(Env *env, const Term *group, Bytes index, AggState 
 static void finish_state(AggState *self, Env *env)
 {
         FeedSpec *spec = &self->base.state.specs[0];
-        self->map.entry_bytes = sizeof(AggGroup);
+        self->tally.map.entry_bytes = sizeof(AggGroup);
+        self->tally.keeps_empty = !self->groups;
         self->reserve = FIRST_RESERVE;
         if (!is_extreme(self))
                 return;

@@ -2,48 +2,30 @@
  */
 #include "query/changes_state_int.h"
 
-typedef struct DistinctValue DistinctValue;
-struct DistinctValue {
-        MapEntry entry;
-        DistinctValue *next_touched;
-        uint64_t count; /* of rows */
-        bool touched, told;
-};
-
 typedef struct DistinctState {
         StateBase base;
         bool by_index; /* the values are those of the index, not the rows */
         bool by_key;   /* they are the primary keys */
         Pending *steps;
-        StateMap map;
-        DistinctValue *touched;
+        Tally values;
 } DistinctState;
 
 static void distinct_free(FeedState *state)
 {
         DistinctState *self = (DistinctState *)state;
-        state_map_free(&self->map, &self->base.heap, NULL, NULL);
-        self->touched = NULL;
+        state_map_free(&self->values.map, &self->base.heap, NULL, NULL);
+        self->values.touched = NULL;
         state_clear_error(&self->base);
-}
-
-static void touch(DistinctState *self, DistinctValue *value)
-{
-        if (value->touched)
-                return;
-        value->touched = true;
-        value->next_touched = self->touched;
-        self->touched = value;
 }
 
 static Status count_value(DistinctState *self, Value key, Value index, Value row, bool taken)
 {
         MapEntry *entry;
         Value v = self->by_index ? index : self->by_key ? key : row;
-        TRY(state_map_get(&self->map, &self->base.heap, v, &entry));
-        DistinctValue *value = (DistinctValue *)entry;
+        TRY(state_map_get(&self->values.map, &self->base.heap, v, &entry));
+        TallyEntry *value = (TallyEntry *)entry;
         value->count += taken ? (uint64_t)-1 : 1;
-        touch(self, value);
+        tally_touch(&self->values, value);
         return ST_OK;
 }
 
@@ -52,10 +34,10 @@ static Status distinct_compute(FeedState *state, Env *env, TableView *const *vie
         DistinctState *self = (DistinctState *)state;
         ChangesRows *rows;
         state_clear_error(&self->base);
-        for (size_t i = 0; i < self->map.slot_count; i++) {
-                for (MapEntry *entry = self->map.slots[i]; entry; entry = entry->next) {
-                        ((DistinctValue *)entry)->count = 0;
-                        touch(self, (DistinctValue *)entry);
+        for (size_t i = 0; i < self->values.map.slot_count; i++) {
+                for (MapEntry *entry = self->values.map.slots[i]; entry; entry = entry->next) {
+                        ((TallyEntry *)entry)->count = 0;
+                        tally_touch(&self->values, (TallyEntry *)entry);
                 }
         }
         TRY(changes_rows_open(env, &state->specs[0], views[0], 0, &rows));
@@ -92,44 +74,15 @@ static Status distinct_apply(FeedState *state, Env *env, size_t feed, const Feed
         return ST_OK;
 }
 
-static Status tell_value(DistinctState *self, const StateTold *told, DistinctValue *value)
+static Status tell_value(StateBase *base, const StateTold *told, TallyEntry *value)
 {
+        const DistinctState *self = (const DistinctState *)base;
         Value none = value_none(), v = value->entry.key;
         bool had = value->told, has = value->count > 0;
         if (had != has)
                 TRY(state_told_pair(told, self->steps, had ? v : none, has ? v : none, none, none));
         value->told = has;
         return ST_OK;
-}
-
-static Status tell_touched(DistinctState *self, const StateTold *told)
-{
-        while (self->touched) {
-                DistinctValue *value = self->touched;
-                TRY(tell_value(self, told, value));
-                self->touched = value->next_touched;
-                value->touched = false;
-                if (!value->count)
-                        state_map_remove(&self->map, &self->base.heap, &value->entry);
-        }
-        return ST_OK;
-}
-
-/* In the order in which the query gives them. */
-static Status tell_initial(DistinctState *self, const StateTold *told)
-{
-        MapEntry **sorted = state_map_sorted(&self->map, told->env->arena);
-        for (size_t i = 0; i < self->map.count; i++)
-                TRY(tell_value(self, told, (DistinctValue *)sorted[i]));
-        const StateTold nobody = {.env = told->env, .out = told->out};
-        return tell_touched(self, &nobody);
-}
-
-static void forget_told(DistinctState *self)
-{
-        for (size_t i = 0; i < self->map.slot_count; i++)
-                for (MapEntry *entry = self->map.slots[i]; entry; entry = entry->next)
-                        ((DistinctValue *)entry)->told = false;
 }
 
 static Status distinct_changes(FeedState *state, Env *env, Arena *out, bool initial, void *list,
@@ -140,14 +93,14 @@ static Status distinct_changes(FeedState *state, Env *env, Arena *out, bool init
         bool failed;
         *ret_recompute = false;
         if (initial)
-                forget_told(self);
+                tally_forget_told(&self->values);
         TRY(state_told_error(&told, &self->base, &failed));
         if (failed)
                 return ST_OK;
         Scratch *scratch = scratch_get(env);
         Arena *outer = env->arena;
         env->arena = &scratch->arena;
-        Status st = initial ? tell_initial(self, &told) : tell_touched(self, &told);
+        Status st = tally_tell(&self->values, &self->base, &told, tell_value, NULL);
         env->arena = outer;
         scratch_put(scratch);
         return st;
@@ -183,7 +136,7 @@ Status distinct_state_of(Env *env, const Term *term, const Term *core, Pending *
                                  .heap = {env},
                                  .term = term};
         self->steps = steps;
-        self->map.entry_bytes = sizeof(DistinctValue);
+        self->values.map.entry_bytes = sizeof(TallyEntry);
         TRY(state_rows_of(env, &self->base, 0, core->args[0], &is_rows));
         if (!is_rows)
                 return ST_OK;

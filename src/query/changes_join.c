@@ -55,16 +55,7 @@ static void clear_pairs(JoinPairs *pairs, StateHeap *heap)
 
 static Status add_pair(JoinPairs *pairs, StateHeap *heap, StateItem *left, StateItem *right)
 {
-        if (pairs->count == pairs->capacity) {
-                size_t capacity = pairs->capacity ? 2 * pairs->capacity : 8;
-                void *items;
-                TRY(state_heap_alloc(heap, capacity * sizeof *pairs->items, &items));
-                if (pairs->count)
-                        memcpy(items, pairs->items, pairs->count * sizeof *pairs->items);
-                state_heap_free(heap, pairs->items, pairs->capacity * sizeof *pairs->items);
-                pairs->items = items;
-                pairs->capacity = capacity;
-        }
+        TRY(state_heap_grow(heap, &pairs->items, sizeof *pairs->items, pairs->count, &pairs->capacity));
         pairs->items[pairs->count++] = (JoinPair){.left = state_item_ref(left), .right = state_item_ref(right)};
         return ST_OK;
 }

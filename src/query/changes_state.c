@@ -28,6 +28,21 @@ void state_heap_free(StateHeap *heap, void *p, size_t bytes)
         mem_free(p);
 }
 
+Status state_heap_grow(StateHeap *heap, void *array, size_t size, size_t count, size_t *capacity)
+{
+        void **items = array, *grown;
+        if (count < *capacity)
+                return ST_OK;
+        size_t more = *capacity ? 2 * *capacity : 4;
+        TRY(state_heap_alloc(heap, more * size, &grown));
+        if (count)
+                memcpy(grown, *items, count * size);
+        state_heap_free(heap, *items, *capacity * size);
+        *items = grown;
+        *capacity = more;
+        return ST_OK;
+}
+
 static bool lies_elsewhere(Value v)
 {
         return value_is(v, V_STRING) || value_is(v, V_BINARY) || value_is(v, V_ARRAY) || value_is(v, V_TIME) ||
@@ -102,19 +117,6 @@ size_t kept_set_find(const KeptSet *set, const StateOrder *order, const Value *v
         return from;
 }
 
-static Status kept_set_grow(KeptSet *set, StateHeap *heap)
-{
-        size_t capacity = set->capacity ? 2 * set->capacity : 4;
-        void *items;
-        TRY(state_heap_alloc(heap, capacity * sizeof *set->items, &items));
-        if (set->count)
-                memcpy(items, set->items, set->count * sizeof *set->items);
-        state_heap_free(heap, set->items, set->capacity * sizeof *set->items);
-        set->items = items;
-        set->capacity = capacity;
-        return ST_OK;
-}
-
 Status kept_set_add(KeptSet *set, StateHeap *heap, const StateOrder *order, const Value *values, size_t max,
                     bool *ret_taken)
 {
@@ -130,8 +132,7 @@ Status kept_set_add(KeptSet *set, StateHeap *heap, const StateOrder *order, cons
                 set->complete = false;
                 return ST_OK;
         }
-        if (set->count == set->capacity)
-                TRY(kept_set_grow(set, heap));
+        TRY(state_heap_grow(heap, &set->items, sizeof *set->items, set->count, &set->capacity));
         TRY(state_item_new(heap, values, order->count, &item));
         memmove(&set->items[at + 1], &set->items[at], (set->count - at) * sizeof *set->items);
         set->items[at] = item;
@@ -422,6 +423,49 @@ Status state_told_pair(const StateTold *told, const Pending *steps, Value old_va
                 if (had && has && !moved && value_equal(change.old_value, change.new_value))
                         continue;
                 TRY(state_told_add(told, &change));
+        }
+        return ST_OK;
+}
+
+/* --- what is told of a tally --- */
+
+void tally_touch(Tally *tally, TallyEntry *entry)
+{
+        if (entry->touched)
+                return;
+        entry->touched = true;
+        entry->next_touched = tally->touched;
+        tally->touched = entry;
+}
+
+void tally_forget_told(Tally *tally)
+{
+        for (size_t i = 0; i < tally->map.slot_count; i++)
+                for (MapEntry *entry = tally->map.slots[i]; entry; entry = entry->next)
+                        ((TallyEntry *)entry)->told = false;
+}
+
+Status tally_tell(Tally *tally, StateBase *base, const StateTold *told,
+                  Status (*tell)(StateBase *base, const StateTold *told, TallyEntry *entry),
+                  void (*free_entry)(void *base, MapEntry *entry))
+{
+        const StateTold nobody = {.env = told->env, .out = told->out};
+        if (told->initial) {
+                MapEntry **sorted = state_map_sorted(&tally->map, told->env->arena);
+                for (size_t i = 0; i < tally->map.count; i++)
+                        TRY(tell(base, told, (TallyEntry *)sorted[i]));
+                told = &nobody; /* those that were touched have been told with the others */
+        }
+        while (tally->touched) {
+                TallyEntry *touched = tally->touched;
+                TRY(tell(base, told, touched));
+                tally->touched = touched->next_touched;
+                touched->touched = false;
+                if (touched->count || tally->keeps_empty)
+                        continue;
+                if (free_entry)
+                        free_entry(base, &touched->entry);
+                state_map_remove(&tally->map, &base->heap, &touched->entry);
         }
         return ST_OK;
 }

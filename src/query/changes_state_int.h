@@ -15,6 +15,8 @@ typedef struct StateHeap {
 /* ERR_RESOURCE if the query would hold more than it may; ERR_NOMEM. */
 Status state_heap_alloc(StateHeap *heap, size_t bytes, void **ret) MUST_USE;
 void state_heap_free(StateHeap *heap, void *p, size_t bytes); /* NULL is fine */
+/* Room for one more in *array (`count` of `size` bytes each, room for *capacity), which may move. */
+Status state_heap_grow(StateHeap *heap, void *array, size_t size, size_t count, size_t *capacity) MUST_USE;
 
 /* Values in one block, counted. */
 typedef struct StateItem {
@@ -78,6 +80,22 @@ void state_map_free(StateMap *map, StateHeap *heap, void (*free_entry)(void *ctx
 /* All entries in the order of their keys, in `arena`. */
 MapEntry **state_map_sorted(const StateMap *map, Arena *arena);
 
+/* Such a table of which is told what is different since the last time: only entries that were touched are looked at. */
+typedef struct TallyEntry { /* at the beginning of what is kept of a value */
+        MapEntry entry;
+        struct TallyEntry *next_touched;
+        uint64_t count; /* rows that have it */
+        bool touched;
+        bool told; /* that it is there */
+} TallyEntry;
+typedef struct Tally {
+        StateMap map;
+        TallyEntry *touched;
+        bool keeps_empty; /* entries without rows stay */
+} Tally;
+void tally_touch(Tally *tally, TallyEntry *entry);
+void tally_forget_told(Tally *tally);
+
 /* --- terms that work row by row, above what is computed --- */
 /* What `top`'s rows are made of by such terms: *ret_below is the first that is none, *ret_steps what is above it. */
 Status state_steps_of(Env *env, const Term *top, const Term **ret_below, Pending **ret_steps) MUST_USE;
@@ -116,6 +134,12 @@ Status state_told_error(const StateTold *told, StateBase *base, bool *ret_failed
 /* A row after the steps; V_NONE: absent. */
 Status state_told_pair(const StateTold *told, const Pending *steps, Value old_value, Value new_value, Value old_offset,
                        Value new_offset) MUST_USE;
+
+/* Calls `tell` for each entry that was touched (`told->initial`: for all, in the order in which the query gives them).
+ * Entries without rows are removed, after `free_entry(base, entry)` (NULL is fine). */
+Status tally_tell(Tally *tally, StateBase *base, const StateTold *told,
+                  Status (*tell)(StateBase *base, const StateTold *told, TallyEntry *entry),
+                  void (*free_entry)(void *base, MapEntry *entry)) MUST_USE;
 
 /* --- the states: each looks whether a term is its own; *ret_state stays as it is if not --- */
 Status limit_state_of(Env *env, const Term *term, const Term *core, Pending *steps, FeedState **ret_state) MUST_USE;

@@ -51,7 +51,7 @@ typedef struct FeedSpec {
          * something that is no object, of which conditions know nothing (without it they are of no interest). */
         Bytes function;
         /* What r.now() means in `function`: the moment of the query, as everywhere in a query. 0: it says no r.now();
-         * one that does fails. Tokens do not know it (feed_class_hash): they are good for the same query later. */
+         * one that does fails. Tokens do not know it (feed_specs_hash): they are good for the same query later. */
         int64_t now_us;
         /* Also tells (as FEED_CHANGE of equal values) that a row moved in the index, while what is shown of it is the
          * same: old_index and new_index differ. For whoever sorts by it. */
