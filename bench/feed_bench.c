@@ -11,27 +11,18 @@
  *
  * All of it in one run, so that the ratios are of one machine in one state. bench/feeds runs it. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/mem.h"
-#include "network/client.h"
+#include "load.h"
 #include "os/thread.h"
 
-#define LATENCY_BUCKETS 4096
-#define TABLE           "[15,[[14,[\"bench\"]],\"feeds\"]]"
-#define IDS_PER_ROOM    2
-#define OPENING         8 /* STARTs in flight on a connection */
-#define BARRIER         UINT64_MAX
+#define TABLE        "[15,[[14,[\"bench\"]],\"feeds\"]]"
+#define IDS_PER_ROOM 2
+#define OPENING      8 /* STARTs in flight on a connection */
+#define BARRIER      UINT64_MAX
 
 static struct Settings {
         const char *host;
@@ -47,17 +38,8 @@ static struct Settings {
          .seconds = 5,
          .rate = 5000};
 
-/* Buckets of constant relative width (about 0.5 %). */
-typedef struct Histogram {
-        uint64_t counts[LATENCY_BUCKETS], total, max_ns;
-} Histogram;
-
 typedef struct Connection {
-        Client *client;
-        int fd, epoll;
-        Buf out, in;
-        size_t sent;
-        bool wants_write;
+        Wire wire;
         /* --- of feeds --- */
         uint64_t first, count, opened; /* token 1 is feed `first` */
         bool passed;                   /* the barrier's answer has come */
@@ -67,52 +49,9 @@ typedef struct Connection {
 
 /* --- shared by the two threads --- */
 static atomic_uint_fast64_t delivered, first_answers, barriers, closed;
-static atomic_bool measuring; /* latencies count */
-static Histogram latency;     /* of the feed thread; read when it rests */
-
-static void die(Status st)
-{
-        char text[600];
-        fprintf(stderr, "feed-bench: %s\n", status_text(st, text, sizeof text));
-        if (status_hint_text(st))
-                fprintf(stderr, "  %s\n", status_hint_text(st));
-        exit(1);
-}
-static void must(Status st)
-{
-        if (st)
-                die(st);
-}
-
-static void histogram_add(Histogram *h, uint64_t ns)
-{
-        double at = ns < 100 ? 0 : log2((double)ns / 100.0) * 138.0;
-        h->counts[MIN((size_t)at, LATENCY_BUCKETS - 1)]++;
-        h->total++;
-        h->max_ns = MAX(h->max_ns, ns);
-}
-static double histogram_ms(const Histogram *h, double share)
-{
-        uint64_t seen = 0, want = (uint64_t)ceil((double)h->total * share);
-        for (size_t i = 0; i < LATENCY_BUCKETS; i++)
-                if ((seen += h->counts[i]) >= want && seen)
-                        return MIN(100.0 * exp2(((double)i + 0.5) / 138.0), (double)h->max_ns) / 1e6;
-        return 0;
-}
-
-static uint64_t now_ns(void)
-{
-        return (uint64_t)os_mono_ns(os_posix());
-}
-
-static uint64_t random_next(void)
-{
-        static uint64_t state = 88172645463325252ull; /* of the writing thread */
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        return state;
-}
+static atomic_bool measuring;               /* latencies count */
+static Latencies latency;                   /* of the feed thread; read when it rests */
+static uint64_t random_state = RANDOM_SEED; /* of the writing thread */
 
 /* --- the server's process --- */
 static double rss_kib(void)
@@ -146,98 +85,19 @@ static double cpu_seconds(void)
 }
 
 /* --- connections --- */
-static void connection_open(Connection *c, int epoll)
-{
-        buf_init(&c->out, 1u << 30);
-        buf_init(&c->in, 1u << 30);
-        must(client_connect(
-                os_posix(),
-                &(ClientOptions){
-                        .host = set.host, .port = set.port, .user = "admin", .password = "", .timeout_ms = 10000},
-                &c->client));
-        c->fd = client_fd(c->client);
-        c->epoll = epoll;
-        fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
-        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-        epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev);
-}
-
-static void connection_close(Connection *c)
-{
-        client_close(c->client);
-        buf_done(&c->out);
-        buf_done(&c->in);
-}
-
 static void add_frame(Connection *c, uint64_t token, const char *text, size_t size)
 {
-        must(buf_reserve(&c->out, 12 + size));
-        store_u64(c->out.data + c->out.size, token);
-        store_u32(c->out.data + c->out.size + 8, (uint32_t)size);
-        memcpy(c->out.data + c->out.size + 12, text, size);
-        c->out.size += 12 + size;
-}
-
-static void flush(Connection *c)
-{
-        while (c->sent < c->out.size) {
-                ssize_t n = send(c->fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
-                if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                        break;
-                if (n <= 0)
-                        die(status_errno(errno, "sending to %s:%d", set.host, set.port));
-                c->sent += (size_t)n;
-        }
-        bool wants = c->sent < c->out.size;
-        if (!wants) {
-                buf_clear(&c->out);
-                c->sent = 0;
-        }
-        if (wants != c->wants_write) {
-                struct epoll_event ev = {.events = EPOLLIN | (wants ? EPOLLOUT : 0), .data.ptr = c};
-                epoll_ctl(c->epoll, EPOLL_CTL_MOD, c->fd, &ev);
-                c->wants_write = wants;
-        }
-}
-
-/* Calls `each` for every whole frame that has come. */
-static void receive(Connection *c, void (*each)(Connection *c, uint64_t token, const char *body, size_t size))
-{
-        must(buf_reserve(&c->in, 65536));
-        ssize_t n = recv(c->fd, c->in.data + c->in.size, c->in.capacity - c->in.size, 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return;
-        if (n <= 0)
-                die(status_new(ERR_CLOSED, "the server closed the connection"));
-        c->in.size += (size_t)n;
-        size_t at = 0;
-        while (c->in.size - at >= 12) {
-                uint32_t size = load_u32(c->in.data + at + 8);
-                if (c->in.size - at - 12 < size)
-                        break;
-                each(c, load_u64(c->in.data + at), (const char *)c->in.data + at + 12, size);
-                at += 12 + size;
-        }
-        buf_consume(&c->in, at);
-}
-
-/* Waits at most `ms`, takes what has come and sends what is to be sent. */
-static void serve(int epoll, int ms, void (*each)(Connection *c, uint64_t token, const char *body, size_t size))
-{
-        struct epoll_event events[64];
-        int n = epoll_wait(epoll, events, ELEMENTS(events), ms);
-        for (int i = 0; i < n; i++) {
-                Connection *c = events[i].data.ptr;
-                if (events[i].events & ~(uint32_t)EPOLLOUT)
-                        receive(c, each);
-                flush(c);
-        }
+        Buf *out = &c->wire.out;
+        must(buf_reserve(out, 12 + size));
+        store_u64(out->data + out->size, token);
+        store_u32(out->data + out->size + 8, (uint32_t)size);
+        memcpy(out->data + out->size + 12, text, size);
+        out->size += 12 + size;
 }
 
 static _Noreturn void refuse(const char *body, size_t size)
 {
         die(status_new(ERR_IO, "the server answered %.*s", (int)MIN(size, 400), body));
-        abort();
 }
 
 /* --- feeds: their thread --- */
@@ -259,8 +119,9 @@ static void open_next(Connection *c)
         add_frame(c, c->opened, text, (size_t)size);
 }
 
-static void feed_answered(Connection *c, uint64_t token, const char *body, size_t size)
+static void feed_answered(Wire *wire, uint64_t token, const char *body, size_t size)
 {
+        Connection *c = (Connection *)wire;
         static const char at[] = "\"at\":";
         uint64_t now = now_ns();
         if (token == BARRIER) {
@@ -280,7 +141,7 @@ static void feed_answered(Connection *c, uint64_t token, const char *body, size_
                 first = false;
                 atomic_fetch_add_explicit(&delivered, 1, memory_order_relaxed);
                 if (stamp && atomic_load_explicit(&measuring, memory_order_relaxed))
-                        histogram_add(&latency, now - strtoull(stamp + sizeof at - 1, NULL, 10));
+                        latencies_add(&latency, now - strtoull(stamp + sizeof at - 1, NULL, 10));
         }
         if (first) {
                 atomic_fetch_add(&first_answers, 1);
@@ -302,9 +163,9 @@ static void feeds_main(void *arg)
                                         open_next(c);
                         for (uint64_t token = 1; order == CLOSE && token <= c->count; token++)
                                 add_frame(c, token, "[3]", 3);
-                        flush(c);
+                        wire_flush(&c->wire);
                 }
-                serve(feeds->epoll, order == REST ? 20 : 0, feed_answered);
+                wire_serve(feeds->epoll, order == REST ? 20 : 0, feed_answered);
         }
 }
 
@@ -318,7 +179,7 @@ static void pass_barrier(Feeds *feeds)
                 store_u32(frame + 8, 3);
                 memcpy(frame + 12, "[5]", 3);
                 /* The feed thread rests: nothing of its own is half sent. */
-                if (send(feeds->connections[i].fd, frame, sizeof frame, MSG_NOSIGNAL) != sizeof frame)
+                if (send(feeds->connections[i].wire.fd, frame, sizeof frame, MSG_NOSIGNAL) != sizeof frame)
                         die(status_errno(errno, "sending"));
         }
         while (atomic_load(&barriers) < (uint64_t)set.connections)
@@ -354,8 +215,8 @@ static uint64_t written, write_first;
 static void write_one(Connection *c)
 {
         char text[256];
-        uint64_t room = write_first + random_next() % set.rooms;
-        uint64_t id = room * IDS_PER_ROOM + random_next() % IDS_PER_ROOM;
+        uint64_t room = write_first + random_next(&random_state) % set.rooms;
+        uint64_t id = room * IDS_PER_ROOM + random_next(&random_state) % IDS_PER_ROOM;
         int size = snprintf(text, sizeof text,
                             "[1,[56,[" TABLE ",{\"id\":%" PRIu64 ",\"room\":%" PRIu64 ",\"at\":%" PRIu64
                             "}],{\"conflict\":\"replace\",\"durability\":\"soft\"}],{}]",
@@ -366,8 +227,9 @@ static void write_one(Connection *c)
 
 static bool writing;
 
-static void written_one(Connection *c, uint64_t token, const char *body, size_t size)
+static void written_one(Wire *wire, uint64_t token, const char *body, size_t size)
 {
+        Connection *c = (Connection *)wire;
         if (size < 6 || body[5] != '1' || memmem(body, size, "first_error", 11) || body[6] != ',')
                 refuse(body, size);
         written++;
@@ -388,7 +250,7 @@ static Run write_for(Connection *writers, int epoll, uint64_t first_room, double
         for (int i = 0; i < set.writers && writing; i++) {
                 for (int k = 0; k < set.pipeline; k++)
                         write_one(&writers[i]);
-                flush(&writers[i]);
+                wire_flush(&writers[i].wire);
         }
         while (now_ns() < end) {
                 if (rate > 0) {
@@ -396,17 +258,17 @@ static Run write_for(Connection *writers, int epoll, uint64_t first_room, double
                         for (; issued < due; issued++) {
                                 Connection *c = &writers[issued % (uint64_t)set.writers];
                                 write_one(c);
-                                flush(c);
+                                wire_flush(&c->wire);
                         }
                 }
-                serve(epoll, 1, written_one);
+                wire_serve(epoll, 1, written_one);
         }
         Run run = {.seconds = (double)(now_ns() - began) / 1e9, .writes = written};
         run.cpu = cpu_seconds() - cpu;
         writing = false;
         for (int i = 0; i < set.writers; i++)
                 while (writers[i].in_flight)
-                        serve(epoll, 100, written_one);
+                        wire_serve(epoll, 100, written_one);
         return run;
 }
 
@@ -490,6 +352,8 @@ int main(int argc, char **argv)
         ask("[1,[61,[[14,[\"bench\"]],\"feeds\"]]]");
         ask("[1,[60,[[14,[\"bench\"]],\"feeds\"]]]");
 
+        const ClientOptions options = {
+                .host = set.host, .port = set.port, .user = "admin", .password = "", .timeout_ms = 10000};
         Feeds feeds = {.epoll = epoll_create1(EPOLL_CLOEXEC)};
         int epoll = epoll_create1(EPOLL_CLOEXEC);
         Connection *writers = mem_zalloc(sizeof *writers * (size_t)set.writers);
@@ -497,13 +361,13 @@ int main(int argc, char **argv)
         if (!writers || !feeds.connections)
                 die(status_nomem());
         for (int i = 0; i < set.writers; i++)
-                connection_open(&writers[i], epoll);
+                wire_open(&writers[i].wire, &options, epoll);
         for (int i = 0; i < set.connections; i++) {
                 Connection *c = &feeds.connections[i];
                 uint64_t n = (uint64_t)set.connections;
                 c->first = set.feeds * (uint64_t)i / n;
                 c->count = set.feeds * ((uint64_t)i + 1) / n - c->first;
-                connection_open(c, feeds.epoll);
+                wire_open(&c->wire, &options, feeds.epoll);
         }
         must(thread_start(&feeds.thread, "feeds", feeds_main, &feeds));
 
@@ -552,17 +416,18 @@ int main(int argc, char **argv)
         printf("\"ratio_unwatched\":%.3f,\"ratio_watched\":%.3f,\"opened_per_s\":%.0f,",
                (double)unwatched.writes / unwatched.seconds / alone, (double)watched.writes / watched.seconds / alone,
                (double)set.feeds / opening);
-        printf("\"latency_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},", histogram_ms(&latency, 0.5),
-               histogram_ms(&latency, 0.99), histogram_ms(&latency, 0.999), (double)latency.max_ns / 1e6);
+        printf("\"latency_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},",
+               latencies_us(&latency, 0.5) / 1000, latencies_us(&latency, 0.99) / 1000,
+               latencies_us(&latency, 0.999) / 1000, (double)latency.max_ns / 1e6);
         printf("\"delivered\":%" PRIu64 ",\"rss_mib\":{\"before\":%.1f,\"open\":%.1f,\"after\":%.1f,\"closed\":%.1f},"
                "\"idle_feed_bytes\":%.0f}\n",
                (uint64_t)atomic_load(&delivered), rss_before / 1024, rss_open / 1024, rss_after / 1024,
                rss_closed / 1024, (rss_open - rss_before) * 1024 / (double)set.feeds);
 
         for (int i = 0; i < set.writers; i++)
-                connection_close(&writers[i]);
+                wire_close(&writers[i].wire);
         for (int i = 0; i < set.connections; i++)
-                connection_close(&feeds.connections[i]);
+                wire_close(&feeds.connections[i].wire);
         close(feeds.epoll);
         close(epoll);
         mem_free(writers);

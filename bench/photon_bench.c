@@ -4,24 +4,15 @@
  * what the server can do, not what was asked for. Threads own their connections; nothing is shared but two counters.
  * `photon-bench --help` lists workloads and options; bench/compare runs it beside Redis. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/mem.h"
-#include "network/client.h"
+#include "load.h"
 #include "os/thread.h"
 
-#define MAX_PIPELINE    256
-#define LATENCY_BUCKETS 4096
+#define MAX_PIPELINE 256
 
 typedef enum Workload { GET, INSERT, UPDATE, BULK, MIXED, WORKLOADS } Workload;
 static const char *const workload_names[WORKLOADS] = {"get", "insert", "update", "bulk", "mixed"};
@@ -49,67 +40,24 @@ static char password[256];
 static atomic_uint_fast64_t next_insert, issued;
 static atomic_bool stopping;
 
-/* Latencies in buckets of constant relative width (about 0.5 %), so that any run fits in a few kilobytes. */
-typedef struct Histogram {
-        uint64_t counts[LATENCY_BUCKETS], total, max_ns;
-} Histogram;
-static void histogram_add(Histogram *h, uint64_t ns)
-{
-        double at = ns < 100 ? 0 : log2((double)ns / 100.0) * 138.0;
-        h->counts[MIN((size_t)at, LATENCY_BUCKETS - 1)]++;
-        h->total++;
-        h->max_ns = MAX(h->max_ns, ns);
-}
-static double histogram_us(const Histogram *h, double share)
-{
-        uint64_t seen = 0, want = (uint64_t)ceil((double)h->total * share);
-        for (size_t i = 0; i < LATENCY_BUCKETS; i++)
-                if ((seen += h->counts[i]) >= want && seen)
-                        return MIN(100.0 * exp2(((double)i + 0.5) / 138.0), (double)h->max_ns) / 1000.0;
-        return 0;
-}
-
+typedef struct Worker Worker;
 typedef struct Connection {
-        Client *client;
-        Buf out, in;
-        size_t sent;
+        Wire wire;
+        Worker *worker;
         uint64_t started_ns[MAX_PIPELINE]; /* by token % pipeline */
         uint64_t token;
         int in_flight;
-        bool wants_write;
 } Connection;
 
-typedef struct Worker {
+struct Worker {
         Thread thread;
         int epoll;
         Connection *connections;
         int connection_count;
         uint64_t random, ops, documents, errors;
         char first_error[300];
-        Histogram latency;
-} Worker;
-
-static void die(Status st)
-{
-        char text[600];
-        fprintf(stderr, "photon-bench: %s\n", status_text(st, text, sizeof text));
-        if (status_hint_text(st))
-                fprintf(stderr, "  %s\n", status_hint_text(st));
-        exit(1);
-}
-static void must(Status st)
-{
-        if (st)
-                die(st);
-}
-
-static uint64_t random_next(uint64_t *state)
-{
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        return *state;
-}
+        Latencies latency;
+};
 
 static Status add_document(Buf *out, uint64_t key, uint64_t *random)
 {
@@ -190,25 +138,21 @@ static Status add_query(Worker *w, Buf *out, int *ret_documents)
         }
 }
 
-static uint64_t now_ns(void)
-{
-        return (uint64_t)os_mono_ns(os_posix());
-}
-
 /* Puts the next query into the connection's output; false when the run is over. */
 static bool issue(Worker *w, Connection *c)
 {
+        Buf *out = &c->wire.out;
         int documents;
         if (atomic_load_explicit(&stopping, memory_order_relaxed))
                 return false;
         if (set.ops && atomic_fetch_add(&issued, 1) >= set.ops)
                 return false;
-        size_t at = c->out.size;
-        must(buf_reserve(&c->out, 12));
-        c->out.size += 12;
-        must(add_query(w, &c->out, &documents));
-        store_u64(c->out.data + at, c->token);
-        store_u32(c->out.data + at + 8, (uint32_t)(c->out.size - at - 12));
+        size_t at = out->size;
+        must(buf_reserve(out, 12));
+        out->size += 12;
+        must(add_query(w, out, &documents));
+        store_u64(out->data + at, c->token);
+        store_u32(out->data + at + 8, (uint32_t)(out->size - at - 12));
         c->started_ns[c->token % (uint64_t)set.pipeline] = now_ns();
         c->token++;
         c->in_flight++;
@@ -216,32 +160,11 @@ static bool issue(Worker *w, Connection *c)
         return true;
 }
 
-static void flush(Worker *w, Connection *c)
+static void answered(Wire *wire, uint64_t token, const char *body, size_t size)
 {
-        int fd = client_fd(c->client);
-        while (c->sent < c->out.size) {
-                ssize_t n = send(fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
-                if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                        break;
-                if (n <= 0)
-                        die(status_errno(errno, "sending to %s:%d", set.host, set.port));
-                c->sent += (size_t)n;
-        }
-        bool wants = c->sent < c->out.size;
-        if (!wants) {
-                buf_clear(&c->out);
-                c->sent = 0;
-        }
-        if (wants != c->wants_write) {
-                struct epoll_event ev = {.events = EPOLLIN | (wants ? EPOLLOUT : 0), .data.ptr = c};
-                epoll_ctl(w->epoll, EPOLL_CTL_MOD, fd, &ev);
-                c->wants_write = wants;
-        }
-}
-
-static void answered(Worker *w, Connection *c, uint64_t token, const char *body, size_t size)
-{
-        histogram_add(&w->latency, now_ns() - c->started_ns[token % (uint64_t)set.pipeline]);
+        Connection *c = (Connection *)wire;
+        Worker *w = c->worker;
+        latencies_add(&w->latency, now_ns() - c->started_ns[token % (uint64_t)set.pipeline]);
         w->ops++;
         c->in_flight--;
         /* {"t":18,... is an error; a write's statistics count failed documents too */
@@ -251,65 +174,31 @@ static void answered(Worker *w, Connection *c, uint64_t token, const char *body,
                         snprintf(w->first_error, sizeof w->first_error, "%.*s",
                                  (int)MIN(size, sizeof w->first_error - 1), body);
         }
-}
-
-static void receive(Worker *w, Connection *c)
-{
-        must(buf_reserve(&c->in, 65536));
-        ssize_t n = recv(client_fd(c->client), c->in.data + c->in.size, c->in.capacity - c->in.size, 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return;
-        if (n <= 0)
-                die(status_new(ERR_CLOSED, "the server at %s:%d closed the connection", set.host, set.port));
-        c->in.size += (size_t)n;
-        size_t at = 0;
-        while (c->in.size - at >= 12) {
-                uint32_t size = load_u32(c->in.data + at + 8);
-                if (c->in.size - at - 12 < size)
-                        break;
-                answered(w, c, load_u64(c->in.data + at), (const char *)c->in.data + at + 12, size);
-                at += 12 + size;
-                issue(w, c);
-        }
-        buf_consume(&c->in, at);
+        issue(w, c);
 }
 
 static void worker_main(void *arg)
 {
         Worker *w = arg;
-        struct epoll_event events[64];
         int active = 0;
         for (int i = 0; i < w->connection_count; i++) {
                 Connection *c = &w->connections[i];
                 for (int k = 0; k < set.pipeline; k++)
                         issue(w, c);
-                flush(w, c);
+                wire_flush(&c->wire);
         }
         do {
-                int n = epoll_wait(w->epoll, events, ELEMENTS(events), 1000);
-                for (int i = 0; i < n; i++) {
-                        Connection *c = events[i].data.ptr;
-                        if (events[i].events & ~(uint32_t)EPOLLOUT)
-                                receive(w, c);
-                        flush(w, c);
-                }
+                wire_serve(w->epoll, 1000, answered);
                 active = 0;
                 for (int i = 0; i < w->connection_count; i++)
                         active += w->connections[i].in_flight;
         } while (active);
 }
 
-static Client *dial(void)
+static ClientOptions client_options(void)
 {
-        Client *client;
-        must(client_connect(os_posix(),
-                            &(ClientOptions){.host = set.host,
-                                             .port = set.port,
-                                             .user = set.user,
-                                             .password = password,
-                                             .timeout_ms = 10000},
-                            &client));
-        return client;
+        return (ClientOptions){
+                .host = set.host, .port = set.port, .user = set.user, .password = password, .timeout_ms = 10000};
 }
 
 /* Runs one query and returns its answer's text (static). */
@@ -337,7 +226,7 @@ static void prepare(Client *client)
         answer = ask(client, query);
         if (!strstr(answer, "tables_created") && !strstr(answer, "already exists"))
                 die(status_new(ERR_IO, "creating table %s: %s", set.table, answer));
-        uint64_t random = 88172645463325252ull;
+        uint64_t random = RANDOM_SEED;
         for (uint64_t key = 0; key < set.load; key += 200) {
                 Buf buf;
                 uint64_t token;
@@ -379,7 +268,7 @@ static void measure_sync(void)
 
 static void report(Worker *workers, double seconds)
 {
-        static Histogram all;
+        static Latencies all;
         uint64_t ops = 0, documents = 0, errors = 0;
         const char *first_error = "";
         for (int t = 0; t < set.threads; t++) {
@@ -401,15 +290,15 @@ static void report(Worker *workers, double seconds)
                        "\"documents_per_s\":%.1f,\"errors\":%" PRIu64
                        ",\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}\n",
                        name, set.connections, set.pipeline, ops, seconds, (double)ops / seconds,
-                       (double)documents / seconds, errors, histogram_us(&all, 0.5), histogram_us(&all, 0.95),
-                       histogram_us(&all, 0.99), (double)all.max_ns / 1000);
+                       (double)documents / seconds, errors, latencies_us(&all, 0.5), latencies_us(&all, 0.95),
+                       latencies_us(&all, 0.99), (double)all.max_ns / 1000);
         else
                 printf("%-7s c=%-4d D=%-3d %10" PRIu64
                        " ops in %.2f s: %9.0f ops/s %9.0f docs/s  p50 %.0f us  p95 %.0f us  p99 %.0f us  max %.0f us  "
                        "errors %" PRIu64 "\n",
                        name, set.connections, set.pipeline, ops, seconds, (double)ops / seconds,
-                       (double)documents / seconds, histogram_us(&all, 0.5), histogram_us(&all, 0.95),
-                       histogram_us(&all, 0.99), (double)all.max_ns / 1000, errors);
+                       (double)documents / seconds, latencies_us(&all, 0.5), latencies_us(&all, 0.95),
+                       latencies_us(&all, 0.99), (double)all.max_ns / 1000, errors);
         if (errors)
                 fprintf(stderr, "photon-bench: first error: %s\n", first_error);
         if (errors)
@@ -509,7 +398,9 @@ int main(int argc, char **argv)
                 fclose(f);
                 password[strcspn(password, "\r\n")] = 0;
         }
-        Client *client = dial();
+        const ClientOptions options = client_options();
+        Client *client;
+        must(client_connect(os_posix(), &options, &client));
         prepare(client);
         client_close(client);
 
@@ -526,14 +417,9 @@ int main(int argc, char **argv)
                 w->epoll = epoll_create1(EPOLL_CLOEXEC);
                 for (int i = 0; i < w->connection_count; i++) {
                         Connection *c = &w->connections[i];
-                        buf_init(&c->out, 256 << 20);
-                        buf_init(&c->in, 256 << 20);
-                        c->client = dial();
+                        wire_open(&c->wire, &options, w->epoll);
+                        c->worker = w;
                         c->token = 1;
-                        int fd = client_fd(c->client);
-                        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-                        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-                        epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &ev);
                 }
         }
         uint64_t began = now_ns();
@@ -548,9 +434,7 @@ int main(int argc, char **argv)
                 thread_join(&workers[t].thread);
         report(workers, (double)(now_ns() - began) / 1e9);
         for (int i = 0; i < set.connections; i++) {
-                client_close(connections[i].client);
-                buf_done(&connections[i].out);
-                buf_done(&connections[i].in);
+                wire_close(&connections[i].wire);
         }
         for (int t = 0; t < set.threads; t++)
                 close(workers[t].epoll);
