@@ -2,8 +2,8 @@
  * opened can be written to and opened again.
  *
  * Input: | mode | cut | bytes ... |.  mode bit 0: a snapshot file rather than log segments; bit 1: checksums are made
- * right, so that the fuzzer gets behind them; bit 2: two segments, the bytes split at cut/256, the second one's first
- * position = cut % 8 + 1. */
+ * right, so that the fuzzer gets behind them, and a segment's bytes are its frames, behind a header that is made; bit
+ * 2: two segments, the bytes split at cut/256, the second one's first position = cut % 8 + 1. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,24 +37,22 @@ static void write_file(OsDir *dir, const char *name, const void *data, size_t si
         os_file_close(file);
 }
 
-/* Makes a segment's header and as many frames as the sizes in them allow. */
-static void repair_segment(uint8_t *data, size_t size, uint64_t first, uint64_t generation)
+/* A header, and as many frames as the sizes in the bytes allow. */
+static void write_repaired(OsDir *log, const char *name, const WalSegment *segment, uint8_t *data, size_t size)
 {
         WalSegmentHeader header = {.magic = WAL_SEGMENT_MAGIC,
                                    .version = WAL_VERSION,
                                    .header_bytes = sizeof(header),
-                                   .first_position = first,
-                                   .generation = generation};
-        if (size < sizeof(header))
-                return;
+                                   .first_position = segment->first,
+                                   .generation = segment->generation};
+        OsFile *file;
+        uint64_t position = segment->first;
         header.checksum = bytes_hash((uint8_t *)&header + 8, sizeof(header) - 8);
-        memcpy(data, &header, sizeof(header));
-        uint64_t position = first;
-        for (size_t offset = sizeof(header); size - offset >= sizeof(WalFrameHeader);) {
+        for (size_t offset = 0; size - offset >= sizeof(WalFrameHeader);) {
                 uint8_t *frame = data + offset;
                 uint32_t body = load_u32(frame + 12) % 512;
                 if (wal_frame_bytes(body) > size - offset)
-                        return;
+                        break;
                 store_u32(frame + 8, WAL_FRAME_MAGIC);
                 store_u32(frame + 12, body);
                 store_u64(frame + 16, position++);
@@ -62,6 +60,21 @@ static void repair_segment(uint8_t *data, size_t size, uint64_t first, uint64_t 
                 store_u64(frame, bytes_hash(frame + 8, sizeof(WalFrameHeader) - 8 + body));
                 offset += wal_frame_bytes(body);
         }
+        REQUIRE_OK(os_file_open(log, name, OS_WRITE | OS_CREATE | OS_TRUNCATE, &file));
+        REQUIRE_OK(os_file_write_at(file, 0, &header, sizeof(header)));
+        REQUIRE_OK(os_file_write_at(file, sizeof(header), data, size));
+        os_file_close(file);
+}
+
+static void write_segment(OsDir *log, bool repair, uint64_t first, uint64_t generation, uint8_t *data, size_t size)
+{
+        WalSegment segment = {.first = first, .generation = generation};
+        char name[WAL_NAME_BYTES];
+        wal_segment_name(&segment, name);
+        if (repair)
+                write_repaired(log, name, &segment, data, size);
+        else
+                write_file(log, name, data, size);
 }
 
 static void repair_snapshot(uint8_t *data, size_t size, uint64_t position)
@@ -177,18 +190,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 write_file(dir, name, bytes, size);
         } else {
                 size_t split = mode & 4 ? size * cut / 256 : size;
-                WalSegment segment = {.first = 1, .generation = 1};
-                if (mode & 2)
-                        repair_segment(bytes, split, segment.first, segment.generation);
-                wal_segment_name(&segment, name);
-                write_file(log, name, bytes, split);
-                if (mode & 4) {
-                        segment = (WalSegment){.first = cut % 8 + 1u, .generation = 2};
-                        if (mode & 2)
-                                repair_segment(bytes + split, size - split, segment.first, segment.generation);
-                        wal_segment_name(&segment, name);
-                        write_file(log, name, bytes + split, size - split);
-                }
+                write_segment(log, mode & 2, 1, 1, bytes, split);
+                if (mode & 4)
+                        write_segment(log, mode & 2, cut % 8 + 1u, 2, bytes + split, size - split);
         }
         os_dir_close(log);
         os_dir_close(dir);

@@ -146,7 +146,7 @@ static void test_view_lost(void **state)
         done_world(&h);
 }
 
-static const StoreOptions keeps_little = {.log_keep_bytes = 1, .log_segment_bytes = 4000};
+static const StoreOptions keeps_little = {.log_keep_bytes = 1, .log_segment_bytes = 8000};
 
 static void test_lost(void **state)
 {
@@ -295,7 +295,7 @@ static void test_io_error(void **state)
         Hub h;
         FeedEvent e;
         begin_world(&h, &(StoreOptions){.log_keep_bytes = 1 << 30,
-                                        .log_segment_bytes = 4000,
+                                        .log_segment_bytes = 8000,
                                         .log_recent_bytes = 1,
                                         .log_tail_max_bytes = 64 << 10});
         Feed *feed = open_feed(&h, NULL);
@@ -358,7 +358,7 @@ static void test_damaged(void **state)
         FeedEvent e;
         FeedHubStats stats;
         const StoreOptions options = {.log_keep_bytes = 1 << 30,
-                                      .log_segment_bytes = 4000,
+                                      .log_segment_bytes = 8000,
                                       .log_recent_bytes = 1,
                                       .log_tail_max_bytes = 64 << 10};
         log_configure(LOG_OFF, LOG_TEXT, 2);
@@ -376,7 +376,7 @@ static void test_damaged(void **state)
         assert_true(files.count > 3 && files.count < 64);
         for (size_t i = 0; i < files.count; i++)
                 if (i != files.count - 1)
-                        status_ignore(sim_flip_bit(h.w.sim, files.names[i], 2000, 3));
+                        status_ignore(sim_flip_bit(h.w.sim, files.names[i], 6000, 3));
         for (int i = 0; i < 2 * FEED_RETRIES; i++) {
                 ok(feed_hub_step(h.hub, &more));
                 feed_hub_stats(h.hub, &stats);

@@ -323,7 +323,7 @@ static void test_two_histories(void **state)
         second = world;
         StoreOptions options = {.os = sim_os(world.sim),
                                 .path = "second",
-                                .log_segment_bytes = 3000,
+                                .log_segment_bytes = 7000,
                                 .cache_max_bytes = 8 << 20,
                                 .log_archive = "archive"};
         OK(store_open(&options, &second.store));
@@ -395,7 +395,7 @@ static void test_while_writing(void **state)
         OK(store_close(world.store));
         StoreOptions options = {.os = sim_os(world.sim),
                                 .path = "data",
-                                .log_segment_bytes = 6000,
+                                .log_segment_bytes = 10000,
                                 .log_budget_bytes = 30000, /* checkpoints of its own beside */
                                 .cache_max_bytes = 8 << 20,
                                 .background = true};

@@ -110,7 +110,7 @@ static inline Status world_open(World *world)
 {
         StoreOptions options = {.os = sim_os(world->sim),
                                 .path = "data",
-                                .log_segment_bytes = 3000,
+                                .log_segment_bytes = 7000,
                                 .log_tail_max_bytes = 64 << 10,
                                 .cache_max_bytes = 8 << 20,
                                 .log_archive = world->archive ? "archive" : NULL};

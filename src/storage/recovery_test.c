@@ -244,7 +244,7 @@ static Status world_open(World *world)
 {
         StoreOptions options = {.os = sim_os(world->sim),
                                 .path = "data",
-                                .log_segment_bytes = 6000,
+                                .log_segment_bytes = 10000,
                                 .log_tail_max_bytes = 64 << 10,
                                 .cache_max_bytes = 4 << 20};
         return store_open(&options, &world->store);

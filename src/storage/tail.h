@@ -5,7 +5,7 @@
  * A reader sees a commit when it is *written* to the log's file, before it is synced: it survives the end of the
  * process then, but perhaps not that of the power. So a position alone is no token for the outside: positions that a
  * power cut took back are given out again. The token is the pair (incarnation, position): an incarnation is one opening
- * of the store that wrote something, and the log knows of the last 28 up to where what they wrote is still true.
+ * of the store that wrote something, and the log knows of the last 252 up to where what they wrote is still true.
  *
  * The log's bodies are records (record.h); a row's put or delete says what the row was before (record_old). Commits
  * that are recent come from memory, older ones from the files; how far back these reach says

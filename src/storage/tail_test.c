@@ -46,7 +46,7 @@ static Status world_try_open(World *w)
         w->options.os = sim_os(w->sim);
         w->options.path = "data";
         if (!w->options.log_segment_bytes)
-                w->options.log_segment_bytes = 6000;
+                w->options.log_segment_bytes = 10000;
         w->options.log_tail_max_bytes = 64 << 10;
         w->options.log_recent_bytes = 30000;
         TRY(store_open(&w->options, &w->store));
@@ -114,12 +114,12 @@ static Status write_some(World *w)
         return st;
 }
 
-static void expect_model(World *w, Follower *follower)
+static void expect_model(World *w, TailFollower *follower)
 {
         static _Thread_local uint8_t now[VALUE_MAX];
         for (int key = 0; key < KEYS; key++) {
                 uint8_t name = (uint8_t)key;
-                Bytes row = follower_row(follower, TABLE, BYTES(&name, 1));
+                Bytes row = tail_follower_row(follower, TABLE, BYTES(&name, 1));
                 assert_int_equal(row.data != NULL, w->versions[key] != 0);
                 if (row.data)
                         assert_true(bytes_equal(row, value_of(key, w->versions[key], now)));
@@ -172,10 +172,10 @@ static void test_record_old(void **state)
 static void test_follow(void **state)
 {
         World w;
-        Follower near = {0}, far = {0};
+        TailFollower near = {0}, far = {0};
         world_new(&w, 1 << 30);
-        follower_open(&near, w.store, 0);
-        follower_open(&far, w.store, 0);
+        tail_follower_open(&near, w.store, 0);
+        tail_follower_open(&far, w.store, 0);
         for (int i = 1; i <= 1500; i++) {
                 OK(write_some(&w));
                 if (rnd(&w, 3) == 0)
@@ -188,12 +188,12 @@ static void test_follow(void **state)
                         OK(store_checkpoint(w.store));
                 if (i % 400 == 0) {
                         uint64_t at = tail_position(near.reader), back = tail_position(far.reader);
-                        follower_close(&near);
-                        follower_close(&far);
+                        tail_follower_close(&near);
+                        tail_follower_close(&far);
                         world_close(&w);
                         OK(world_try_open(&w));
-                        follower_open(&near, w.store, at);
-                        follower_open(&far, w.store, back);
+                        tail_follower_open(&near, w.store, at);
+                        tail_follower_open(&far, w.store, back);
                 } else if (i % 250 == 0) {
                         OK(follow(&far));
                 }
@@ -207,8 +207,8 @@ static void test_follow(void **state)
         assert_int_equal(far.commits, w.last);
         assert_int_equal(near.known, near.changes);
         assert_true(near.olds > 1000);
-        follower_done(&near);
-        follower_done(&far);
+        tail_follower_done(&near);
+        tail_follower_done(&far);
         world_done(&w);
 }
 
@@ -216,10 +216,10 @@ static void test_follow(void **state)
 static void test_memory(void **state)
 {
         World w;
-        Follower follower = {0};
+        TailFollower follower = {0};
         world_new(&w, 1 << 20);
         OK(store_step(w.store));
-        follower_open(&follower, w.store, 0);
+        tail_follower_open(&follower, w.store, 0);
         OK(follow(&follower));
         for (int i = 0; i < 500; i++) {
                 OK(write_some(&w));
@@ -230,7 +230,7 @@ static void test_memory(void **state)
                 sim_heal(w.sim);
         }
         assert_int_equal(tail_position(follower.reader), w.last);
-        follower_done(&follower);
+        tail_follower_done(&follower);
         world_done(&w);
 }
 
@@ -297,9 +297,9 @@ static void test_failed_sync(void **state)
 {
         for (long n = 1; n < 60; n++) {
                 World w;
-                Follower follower = {0};
+                TailFollower follower = {0};
                 world_new(&w, 1 << 30);
-                follower_open(&follower, w.store, 0);
+                tail_follower_open(&follower, w.store, 0);
                 for (int i = 0; i < 120; i++) {
                         status_ignore(write_some(&w));
                         if (i == 40)
@@ -315,7 +315,7 @@ static void test_failed_sync(void **state)
                 OK(follow(&follower));
                 assert_int_equal(follower.commits, w.last);
                 expect_model(&w, &follower);
-                follower_done(&follower);
+                tail_follower_done(&follower);
                 world_done(&w);
         }
 }
@@ -338,11 +338,11 @@ static void test_power(void **state)
         for (long n = 1; n < 150; n += 1) {
                 static const SimCrash how[] = {SIM_DROP, SIM_TEAR, SIM_KEEP};
                 World w;
-                Follower follower = {0};
+                TailFollower follower = {0};
                 world_new(&w, 1 << 30);
                 w.seed += (uint64_t)n;
                 OK(store_step(w.store));
-                follower_open(&follower, w.store, 0);
+                tail_follower_open(&follower, w.store, 0);
                 OK(follow(&follower));
                 sim_fail_nth(w.sim, n, SIM_FAIL_POWER);
                 for (int i = 0; i < 100 && !sim_fired(w.sim); i++) {
@@ -356,7 +356,7 @@ static void test_power(void **state)
                 token.id = store_incarnation(w.store, token.position);
                 assert_true(token.id != 0);
                 uint64_t durable = store_durable(w.store);
-                follower_close(&follower);
+                tail_follower_close(&follower);
                 world_close(&w);
                 sim_crash(w.sim, how[n % 3]);
                 OK(world_try_open(&w));
@@ -383,18 +383,18 @@ static void test_power(void **state)
                         Token mine = {store_incarnation(w.store, w.last), w.last};
                         assert_true(mine.id != token.id && token_holds(w.store, mine));
                         if (survived) {
-                                follower_open(&follower, w.store, token.position);
+                                tail_follower_open(&follower, w.store, token.position);
                                 OK(follow(&follower));
                                 token.position = tail_position(follower.reader);
                                 token.id = store_incarnation(w.store, token.position);
                                 assert_int_equal(token.position, w.last);
-                                follower_close(&follower);
+                                tail_follower_close(&follower);
                         }
                         world_close(&w);
                         OK(world_try_open(&w));
                         assert_true(token_holds(w.store, mine));
                 }
-                follower_done(&follower);
+                tail_follower_done(&follower);
                 world_done(&w);
         }
 }
@@ -404,9 +404,10 @@ static void test_incarnations(void **state)
 {
         World w;
         uint64_t last, id;
-        Token tokens[40];
+        enum { RUNS = WAL_RUNS_MAX + 12 };
+        Token tokens[RUNS];
         world_new(&w, 1 << 30);
-        for (int i = 0; i < 40; i++) {
+        for (int i = 0; i < RUNS; i++) {
                 uint64_t before = w.last;
                 while (w.last == before) /* a commit may change nothing */
                         OK(write_some(&w));
@@ -425,8 +426,8 @@ static void test_incarnations(void **state)
                 assert_true(store_incarnation(w.store, w.last + 1) != id);
                 assert_true(store_incarnation_of(w.store, id, &last) && last == w.last);
         }
-        for (int i = 0; i < 40; i++)
-                assert_int_equal(token_holds(w.store, tokens[i]), i >= 40 - WAL_RUNS_MAX + 1);
+        for (int i = 0; i < RUNS; i++)
+                assert_int_equal(token_holds(w.store, tokens[i]), i >= RUNS - WAL_RUNS_MAX + 1);
         assert_false(store_incarnation_of(w.store, 12345, &last));
         world_done(&w);
 }
@@ -458,10 +459,10 @@ static void race_changed(void *ctx)
 static void race_reader(void *ctx) NO_TSA
 {
         Race *race = ctx;
-        Follower follower = {0};
+        TailFollower follower = {0};
         uint64_t seen = 0;
         unsigned me = atomic_fetch_add(&race->reader_count, 1);
-        follower_open(&follower, race->w.store, 0);
+        tail_follower_open(&follower, race->w.store, 0);
         for (;;) {
                 bool end = atomic_load(&race->end);
                 uint64_t last = end ? tail_written_position(race->w.store) : 0;
@@ -477,7 +478,7 @@ static void race_reader(void *ctx) NO_TSA
         }
         assert_int_equal(follower.commits, race->w.last);
         expect_model(&race->w, &follower);
-        follower_done(&follower);
+        tail_follower_done(&follower);
 }
 
 /* Opens and closes, sometimes from where the files must be read. */

@@ -14,7 +14,7 @@ typedef struct FollowedRow {
         size_t size;
         uint8_t data[];
 } FollowedRow;
-typedef struct Follower {
+typedef struct TailFollower {
         Map *rows; /* table's number and key -> FollowedRow */
         TailReader *reader;
         Arena hold;
@@ -22,9 +22,9 @@ typedef struct Follower {
         uint64_t commits;
         uint64_t changes, known, olds; /* records of rows; those that say what was before; those where it is a row */
         uint64_t unsaid;               /* those that do not although they ought to */
-} Follower;
+} TailFollower;
 
-static inline void follower_open(Follower *follower, Store *store, uint64_t after_position)
+static inline void tail_follower_open(TailFollower *follower, Store *store, uint64_t after_position)
 {
         if (!follower->rows) {
                 OK(map_new(&follower->rows));
@@ -33,17 +33,17 @@ static inline void follower_open(Follower *follower, Store *store, uint64_t afte
         OK(tail_open(store, after_position, &follower->reader));
 }
 
-static inline void follower_close(Follower *follower) /* keeps what it knows */
+static inline void tail_follower_close(TailFollower *follower) /* keeps what it knows */
 {
         tail_close(take(follower->reader));
 }
 
-static inline void follower_done(Follower *follower)
+static inline void tail_follower_done(TailFollower *follower)
 {
         size_t cursor = 0;
         Bytes key;
         void *row;
-        follower_close(follower);
+        tail_follower_close(follower);
         if (!follower->rows)
                 return;
         while (map_next(follower->rows, &cursor, &key, &row))
@@ -52,7 +52,7 @@ static inline void follower_done(Follower *follower)
         arena_done(&follower->hold);
 }
 
-static inline Bytes follower_key(Follower *follower, uint64_t table_id, Bytes key)
+static inline Bytes tail_follower_key(TailFollower *follower, uint64_t table_id, Bytes key)
 {
         uint8_t *whole = arena_alloc(&follower->hold, 8 + key.size);
         store_u64(whole, table_id);
@@ -62,16 +62,16 @@ static inline Bytes follower_key(Follower *follower, uint64_t table_id, Bytes ke
 }
 
 /* data NULL: there is none. */
-static inline Bytes follower_row(Follower *follower, uint64_t table_id, Bytes key)
+static inline Bytes tail_follower_row(TailFollower *follower, uint64_t table_id, Bytes key)
 {
-        const FollowedRow *row = map_get(follower->rows, follower_key(follower, table_id, key));
+        const FollowedRow *row = map_get(follower->rows, tail_follower_key(follower, table_id, key));
         return row ? BYTES(row->data, row->size) : BYTES_NONE;
 }
 
-static inline void follower_record(Follower *follower, const Record *record)
+static inline void tail_follower_record(TailFollower *follower, const Record *record)
 {
-        Bytes old, now = follower_row(follower, record->table_id, record->key);
-        Bytes key = follower_key(follower, record->table_id, record->key);
+        Bytes old, now = tail_follower_row(follower, record->table_id, record->key);
+        Bytes key = tail_follower_key(follower, record->table_id, record->key);
         void *before;
         bool known;
         if (record->tree != 0 || (record->kind != RECORD_PUT && record->kind != RECORD_DELETE))
@@ -100,7 +100,7 @@ static inline void follower_record(Follower *follower, const Record *record)
         mem_free(before);
 }
 
-static inline void follower_commit(Follower *follower, const TailCommit *commit)
+static inline void tail_follower_commit(TailFollower *follower, const TailCommit *commit)
 {
         Record record = {0};
         bool found = true;
@@ -108,13 +108,13 @@ static inline void follower_commit(Follower *follower, const TailCommit *commit)
         for (size_t offset = 0; found;) {
                 OK(record_next(commit->body, &offset, &record, &found));
                 if (found)
-                        follower_record(follower, &record);
+                        tail_follower_record(follower, &record);
                 arena_reset(&follower->hold);
         }
 }
 
 /* All that is written. */
-static inline Status follow(Follower *follower)
+static inline Status follow(TailFollower *follower)
 {
         TailCommit commit;
         bool found = true;
@@ -124,7 +124,7 @@ static inline Status follow(Follower *follower)
                 if (!found)
                         return ST_OK;
                 assert_int_equal(commit.position, before + 1);
-                follower_commit(follower, &commit);
+                tail_follower_commit(follower, &commit);
         }
 }
 

@@ -37,7 +37,7 @@ static void write_some(World *w, TableRef *table)
         ok(w->source->write(table, keys, n, test_set, rows, &options, &w->arena, outcomes, &position));
 }
 
-static Status decode_rows(World *w, Follower *follower, TableRef *table)
+static Status decode_rows(World *w, TailFollower *follower, TableRef *table)
 {
         size_t cursor = 0;
         Bytes key;
@@ -59,7 +59,7 @@ static Status decode_rows(World *w, Follower *follower, TableRef *table)
 static void test_writes(void **state)
 {
         World w;
-        Follower follower = {0};
+        TailFollower follower = {0};
         world_init(&w, 1);
         world_open(&w);
         make_table(&w, "test", "t");
@@ -69,11 +69,11 @@ static void test_writes(void **state)
                 arena_reset(&w.arena);
         }
         ok(store_step(w.store));
-        follower_open(&follower, w.store, 0);
+        tail_follower_open(&follower, w.store, 0);
         ok(follow(&follower));
         ok(decode_rows(&w, &follower, table));
         assert_true(follower.olds > 300 && follower.known > follower.olds);
-        follower_done(&follower);
+        tail_follower_done(&follower);
         w.source->table_unref(table);
         world_done(&w);
 }

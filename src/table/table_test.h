@@ -83,14 +83,14 @@ static inline void world_open(World *w)
 /* Whatever a test did to rows, the log says what they were before. */
 static inline void world_follow(World *w, uint64_t catalog_id)
 {
-        Follower follower = {.unsaid_table = catalog_id};
+        TailFollower follower = {.unsaid_table = catalog_id};
         if (tail_reach(w->store) > 0)
                 return;
         status_ignore(w->background ? store_sync(w->store, UINT64_MAX) : store_step(w->store));
-        follower_open(&follower, w->store, 0);
+        tail_follower_open(&follower, w->store, 0);
         status_ignore(follow(&follower)); /* an error is the test's: its disk fails */
         assert_int_equal(follower.unsaid, 0);
-        follower_done(&follower);
+        tail_follower_done(&follower);
 }
 
 static inline void world_close(World *w)

@@ -8,7 +8,7 @@
 #include "os/thread.h"
 #include "storage/log/wal.h"
 
-#define WAL_VERSION        3
+#define WAL_VERSION        4
 #define WAL_SEGMENT_MAGIC  0x31474f4c544f4850ull /* "PHOTLOG1" */
 #define WAL_FRAME_MAGIC    0x4d524650u           /* "PFRM" */
 #define WAL_NAME_BYTES     64
@@ -19,11 +19,11 @@
 typedef struct WalRun {
         uint64_t id, after;
 } WalRun;
-#define WAL_RUNS_MAX 28
+#define WAL_RUNS_MAX 252 /* as many as make the header one block */
 
-/*   0          8       16        20             24               32           40     48        56          64 .. 512
+/*   0          8       16        20             24               32           40     48        56          64 .. 4096
  *   | checksum | magic | version | header_bytes | first_position | generation | salt | made_us | run_count | runs
- *   checksum = XXH3 of bytes 8 .. 512. `made_us`: when the file was made. `runs`: the last ones, up to the one that
+ *   checksum = XXH3 of bytes 8 .. 4096. `made_us`: when the file was made. `runs`: the last ones, up to the one that
  * made this file, oldest first. */
 typedef struct WalSegmentHeader {
         uint64_t checksum, magic;
@@ -33,7 +33,7 @@ typedef struct WalSegmentHeader {
         uint64_t run_count;
         WalRun runs[WAL_RUNS_MAX];
 } WalSegmentHeader;
-_Static_assert(sizeof(WalSegmentHeader) == 512, "on-disk format: bump WAL_VERSION, do not edit in place");
+_Static_assert(sizeof(WalSegmentHeader) == 4096, "on-disk format: bump WAL_VERSION, do not edit in place");
 
 /*   0          8       12          16         24       32     36     40       48        56
  *   | checksum | magic | body_size | position | stream | term | kind | synced | wall_us | body ... | zeros to a

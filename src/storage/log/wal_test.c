@@ -88,7 +88,7 @@ static void crash(Log *log, SimCrash how)
 static void test_append_and_replay(void **state)
 {
         Log log;
-        log_new(&log, 5000);
+        log_new(&log, 9000);
         OK(log_open(&log, 0));
         assert_int_equal(wal_last(log.wal), 0);
         for (int i = 0; i < 20; i++) {
@@ -122,7 +122,7 @@ static void test_append_and_replay(void **state)
 static void test_cut(void **state)
 {
         Log log;
-        log_new(&log, 5000);
+        log_new(&log, 9000);
         OK(log_open(&log, 0));
         for (int i = 0; i < 20; i++) {
                 append(&log, 7);
@@ -195,7 +195,7 @@ static void test_damage_or_torn(void **state)
         assert_int_equal(status_code(st), ERR_CORRUPT);
         status_text(st, text, sizeof(text));
         assert_non_null(strstr(text, path));
-        assert_non_null(strstr(text, "offset 512"));
+        assert_non_null(strstr(text, "offset 4096"));
         status_free(st);
         OK(sim_flip_bit(log.sim, path, sizeof(WalSegmentHeader) + 60, 3));
         /* The last frame: nothing shows that it was durable. */
@@ -363,7 +363,7 @@ static void test_archive(void **state)
         Scan scan = {0};
         OsDir *archive;
         uint64_t first, generation;
-        log_new(&log, 5000);
+        log_new(&log, 9000);
         OK(os_dir_open(sim_os(log.sim), "archive", OS_DIR_CREATE, &archive));
         log.options.archive = archive;
         OK(log_open(&log, 0));
@@ -430,7 +430,7 @@ static Status recover_to(Log *log, uint64_t after)
 
 static void fill_by_the_minute(Log *log)
 {
-        log_new(log, 3000);
+        log_new(log, 7000);
         OK(log_open(log, 0));
         for (int64_t minute = 1; minute <= 10; minute++) {
                 sim_set_wall_us(log->sim, minute * 60000000);
@@ -518,7 +518,7 @@ static void test_scan(void **state)
         Log log;
         Scan scan = {0};
         char path[128];
-        log_new(&log, 3000);
+        log_new(&log, 7000);
         OK(log_open(&log, 0));
         for (int i = 0; i < 10; i++) {
                 append(&log, 6);
