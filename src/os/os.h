@@ -5,7 +5,8 @@
  * drops, tears or reorders what was not synced.
  *
  * Threads: an Os and OsDir may be used from any thread; an OsFile by one thread at a time, except that os_file_read_at
- * may run beside anything. Names are relative to their OsDir and contain no '/'. */
+ * and os_file_sync may run beside anything but its end: what is written meanwhile may be synced or not. Names are
+ * relative to their OsDir and contain no '/'. */
 #ifndef OS_OS_H
 #define OS_OS_H
 

@@ -23,6 +23,9 @@ struct SimOs {
         long calls, fail_at; /* fail_at 0: nothing armed */
         SimFailure failure;
         bool fired, power_off;
+        Cond sync_changed; /* of what follows */
+        bool hold_syncs;
+        unsigned syncs_held, syncs_let;
 };
 typedef struct SimDirHandle {
         OsDir base;
@@ -471,10 +474,21 @@ static Status sim_file_write_at(OsFile *base, uint64_t offset, const void *data,
         return fault_status(fault, base->path);
 }
 
+NO_TSA static void sync_wait(SimOs *sim)
+{
+        sim->syncs_held++;
+        cond_broadcast(&sim->sync_changed);
+        while (sim->hold_syncs && sim->syncs_let == 0)
+                cond_wait(&sim->sync_changed, &sim->mu);
+        sim->syncs_let -= sim->hold_syncs;
+        sim->syncs_held--;
+}
+
 static Status sim_file_sync(OsFile *base)
 {
         SimFileHandle *file = (SimFileHandle *)base;
         LOCKED(base->os);
+        sync_wait(sim);
         CHECK_FILE(file);
         Fault fault = count_call(sim, CALL_CHANGE);
         if (fault == FAULT_NONE)
@@ -538,6 +552,7 @@ Status sim_new(uint64_t seed, SimOs **ret_sim)
                 return status_nomem();
         sim->os.ops = &sim_ops;
         mutex_init(&sim->mu);
+        cond_init(&sim->sync_changed);
         sim_disk_init(&sim->disk, seed);
         sim->random.state = seed ^ 0x6a09e667f3bcc909u;
         sim->faults.state = seed ^ 0xbb67ae8584caa73bu;
@@ -551,6 +566,7 @@ SimOs *sim_free(SimOs *sim)
 {
         if (sim) {
                 sim_disk_done(&sim->disk);
+                cond_done(&sim->sync_changed);
                 mutex_done(&sim->mu);
                 mem_free(sim);
         }
@@ -602,6 +618,28 @@ void sim_crash(SimOs *machine, SimCrash how)
         sim->generation++;
         sim->power_off = false;
         sim->fail_at = 0;
+}
+
+void sim_hold_syncs(SimOs *machine, bool hold)
+{
+        LOCKED(&machine->os);
+        sim->hold_syncs = hold;
+        sim->syncs_let = 0;
+        cond_broadcast(&sim->sync_changed);
+}
+
+void sim_let_sync(SimOs *machine)
+{
+        LOCKED(&machine->os);
+        sim->syncs_let++;
+        cond_broadcast(&sim->sync_changed);
+}
+
+NO_TSA void sim_await_sync(SimOs *machine)
+{
+        LOCKED(&machine->os);
+        while (sim->syncs_held <= sim->syncs_let)
+                cond_wait(&sim->sync_changed, &sim->mu);
 }
 
 void sim_set_wall_us(SimOs *machine, int64_t us)

@@ -38,6 +38,11 @@ typedef enum SimCrash {
  * before answer ERR_CLOSED; closing them is fine. A SIM_KEEP does not make anything durable: a second crash may drop
  * it. */
 void sim_crash(SimOs *sim, SimCrash how);
+/* While they are held, syncs of files stay in flight until sim_let_sync() lets one of them go on, or none is held any
+ * more: it works or fails as it would have then. */
+void sim_hold_syncs(SimOs *sim, bool hold);
+void sim_let_sync(SimOs *sim);
+void sim_await_sync(SimOs *sim); /* returns when one is in flight */
 void sim_set_wall_us(SimOs *sim, int64_t us);
 void sim_advance_ns(SimOs *sim, int64_t ns);
 /* Flips one bit of a file, for corruption tests. */

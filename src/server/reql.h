@@ -26,7 +26,7 @@ extern const ConnOps reql_conn_ops; /* the listener's ctx is not used: sessions 
 MUST_USE Status reql_loop_new(NetLoop *loop, ReqlLoop **ret_reql);
 /* The loop runs; the world is complete. */
 MUST_USE Status reql_loop_open(ReqlLoop *reql, ReqlWorld *world);
-/* From the store's watch (log thread): something has become durable or the log has failed. Never blocks. */
+/* From the store's watch (a thread of the log): something has become durable or the log has failed. Never blocks. */
 void reql_loop_log_event(ReqlLoop *reql);
 /* Every session takes no more input and ends when it has answered. */
 void reql_loop_stop(ReqlLoop *reql);

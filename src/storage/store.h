@@ -172,8 +172,8 @@ void store_sync_soon(Store *store, uint64_t position);
 MUST_USE Status store_sync(Store *store, uint64_t position);
 /* The log's present error, or ST_OK: for a caller whose position does not become durable. Caller owns it. */
 MUST_USE Status store_log_error(Store *store);
-/* Called from the log thread whenever store_durable() has advanced or the log has failed: must not block, and must not
- * call the store. At most 64 watchers; returns a handle for store_unwatch. */
+/* Called from a thread of the log, one call at a time, whenever store_durable() has advanced or the log has failed:
+ * must not block, and must not call the store. At most 64 watchers; returns a handle for store_unwatch. */
 typedef struct StoreWatch StoreWatch;
 MUST_USE Status store_watch(Store *store, void (*changed)(void *ctx), void *ctx, StoreWatch **ret_watch);
 void store_unwatch(StoreWatch *watch); /* after it returns, `changed` is not called again; NULL is fine */

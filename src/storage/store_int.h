@@ -169,7 +169,7 @@ Status recovery_run(Store *store);
 
 /* --- checkpoint.c --- */
 void checkpoint_thread(void *arg);
-/* From the log thread: checks the budget, wakes the thread. */
+/* From the threads of the log: checks the budget, wakes the thread. */
 void checkpoint_want(Store *store);
 /* An engine's cache fills with what is not in files. */
 void checkpoint_press(Store *store);

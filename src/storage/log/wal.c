@@ -1,7 +1,8 @@
-/* wal.c - the writing side of the log: a tail of frames in memory, and one thread that writes and syncs it.
+/* wal.c - the writing side of the log: a tail of frames in memory, one thread that writes and syncs it, and one that
+ * syncs beside it.
  *
- *      append ->  [chunk: synced | written | appended ] -> [chunk: appended] -> ...      held until synced (log I3)
- *                                 ^ write() goes on here
+ *      append ->  [chunk: synced | syncing | written | appended ] -> [chunk: appended] -> ...   held until synced (I3)
+ *                                                    ^ write() goes on here
  *
  *                     append: no file needed
  *      NO SEGMENT --segment_start--> OPEN --round_sync--> OPEN
@@ -51,7 +52,7 @@ static Status tail_reserve(Wal *wal, size_t bytes, Chunk **ret_chunk) REQUIRES(w
                         chunk->capacity = capacity;
                 }
                 chunk->next = NULL;
-                chunk->size = chunk->written = chunk->synced = 0;
+                chunk->size = chunk->written = chunk->syncing = chunk->synced = 0;
                 chunk->refs = 0;
                 chunk->detached = false;
                 if (wal->last)
@@ -92,19 +93,19 @@ void wal_recent_trim(Wal *wal)
                 return;
         /* Nobody looks at the last one: it is used again from its beginning. */
         if (chunk->capacity == wal->chunk_bytes) {
-                chunk->size = chunk->written = chunk->synced = 0;
+                chunk->size = chunk->written = chunk->syncing = chunk->synced = 0;
         } else {
                 wal->oldest = wal->first = wal->last = NULL;
                 mem_free(chunk);
         }
 }
 
-/* Everything written is synced now. */
+/* Everything that sync_mark() marked is synced now. */
 static void tail_release(Wal *wal) REQUIRES(wal->mu)
 {
         for (Chunk *chunk = wal->first; chunk; chunk = wal->first) {
-                wal->tail_bytes -= chunk->written - chunk->synced;
-                chunk->synced = chunk->written;
+                wal->tail_bytes -= chunk->syncing - chunk->synced;
+                chunk->synced = chunk->syncing;
                 if (chunk->synced < chunk->size || !chunk->next)
                         break;
                 wal->first = chunk->next;
@@ -120,6 +121,90 @@ static void chunks_free(Chunk *chunk)
                 mem_free(chunk);
                 chunk = next;
         }
+}
+
+/* --- syncs: one at a time, by a round or beside it by the sync thread --- */
+
+/* A sync begins: what is written now will be durable when it has worked, and nothing else. */
+static void sync_mark(Wal *wal) REQUIRES(wal->mu)
+{
+        for (Chunk *chunk = wal->first; chunk; chunk = chunk->next)
+                chunk->syncing = chunk->written;
+        wal->syncing_position = wal->written_position;
+}
+
+static Status sync_file(Wal *wal, OsFile *file, uint64_t *ret_ns)
+{
+        int64_t started = os_mono_ns(wal->os);
+        TRY_CTX(os_file_sync(file), "syncing the log in %s", os_dir_path(wal->dir));
+        *ret_ns = (uint64_t)(os_mono_ns(wal->os) - started);
+        return ST_OK;
+}
+
+static void sync_worked(Wal *wal, uint64_t ns) REQUIRES(wal->mu)
+{
+        wal->stats.sync_count++;
+        histogram_add(&wal->stats.sync_ns, ns);
+        tail_release(wal);
+        atomic_store_explicit(&wal->durable, wal->syncing_position, memory_order_release);
+        cond_broadcast(&wal->done);
+}
+
+/* By the log thread: the sync thread begins, and writes go on meanwhile. */
+static void sync_start(Wal *wal) REQUIRES(wal->mu)
+{
+        assert(!wal->syncing && !wal->unnamed);
+        if (wal->failed || wal->written_position <= atomic_load(&wal->durable))
+                return;
+        sync_mark(wal);
+        wal->syncing = true;
+        cond_signal(&wal->sync_work);
+}
+
+/* The sync in flight, if there is one, ends; its error. Before anything is done with the file but to write to it. */
+static Status sync_settle(Wal *wal) REQUIRES(wal->mu)
+{
+        while (wal->syncing)
+                cond_wait(&wal->done, &wal->mu);
+        return take(wal->sync_error);
+}
+
+static void sync_thread(void *arg)
+{
+        Wal *wal = arg;
+        mutex_lock(&wal->mu);
+        for (;;) {
+                while (!wal->syncing && !wal->sync_stop)
+                        cond_wait(&wal->sync_work, &wal->mu);
+                if (!wal->syncing)
+                        break;
+                mutex_unlock(&wal->mu);
+                uint64_t ns = 0;
+                Status st = sync_file(wal, wal->file, &ns);
+                bool worked = st == ST_OK;
+                mutex_lock(&wal->mu);
+                wal->syncing = false;
+                if (worked)
+                        sync_worked(wal, ns);
+                else
+                        wal->sync_error = st; /* the log thread gives the segment up */
+                cond_broadcast(&wal->done);
+                cond_signal(&wal->work);
+                mutex_unlock(&wal->mu);
+                if (worked && wal->changed)
+                        wal->changed(wal->changed_ctx);
+                mutex_lock(&wal->mu);
+        }
+        mutex_unlock(&wal->mu);
+}
+
+static void sync_thread_end(Wal *wal)
+{
+        mutex_lock(&wal->mu);
+        wal->sync_stop = true;
+        cond_signal(&wal->sync_work);
+        mutex_unlock(&wal->mu);
+        thread_join(&wal->sync_thread);
 }
 
 /* --- rounds: by the log thread, or by wal_step; one at a time, outside of mu --- */
@@ -213,19 +298,22 @@ static Status segment_name(Wal *wal)
         return ST_OK;
 }
 
+/* All that is written is durable then. */
 static Status round_sync(Wal *wal)
 {
-        int64_t started = os_mono_ns(wal->os);
-        TRY_CTX(os_file_sync(wal->file), "syncing the log in %s", os_dir_path(wal->dir));
-        uint64_t ns = (uint64_t)(os_mono_ns(wal->os) - started);
+        uint64_t ns;
+        mutex_lock(&wal->mu);
+        Status st = sync_settle(wal);
+        bool unsynced = wal->written_position > atomic_load(&wal->durable);
+        sync_mark(wal);
+        mutex_unlock(&wal->mu);
+        if (st || !unsynced)
+                return st;
+        TRY(sync_file(wal, wal->file, &ns));
         if (wal->unnamed)
                 TRY_CTX(segment_name(wal), "naming a log file in %s", os_dir_path(wal->dir));
         mutex_lock(&wal->mu);
-        wal->stats.sync_count++;
-        histogram_add(&wal->stats.sync_ns, ns);
-        tail_release(wal);
-        atomic_store_explicit(&wal->durable, wal->written_position, memory_order_release);
-        cond_broadcast(&wal->done);
+        sync_worked(wal, ns);
         mutex_unlock(&wal->mu);
         return ST_OK;
 }
@@ -236,7 +324,7 @@ static Status round_write(Wal *wal, uint64_t target, bool sync)
                 const uint8_t *data = NULL;
                 size_t size = 0, to = 0;
                 uint64_t first = 0, last = 0;
-                bool rotate, unsynced;
+                bool rotate;
                 Chunk *chunk;
                 mutex_lock(&wal->mu);
                 for (chunk = wal->first; chunk && chunk->written == chunk->size; chunk = chunk->next)
@@ -248,18 +336,14 @@ static Status round_write(Wal *wal, uint64_t target, bool sync)
                         first = wal->written_position + 1;
                         last = chunk->last_position;
                 }
-                unsynced = wal->written_position > atomic_load(&wal->durable);
                 rotate = wal->rotate;
                 mutex_unlock(&wal->mu);
                 if (size == 0) {
                         written_tell(wal);
-                        if ((sync || wal->anew) && unsynced)
-                                TRY(round_sync(wal));
-                        return ST_OK;
+                        return sync || wal->anew ? round_sync(wal) : ST_OK;
                 }
                 if (wal->file && !wal->unnamed && (rotate || wal->offset >= wal->options.segment_bytes)) {
-                        if (unsynced)
-                                TRY(round_sync(wal)); /* log I1: a segment begins only when all before it is durable */
+                        TRY(round_sync(wal)); /* log I1: a segment begins only when all before it is durable */
                         wal->file = os_file_close(wal->file);
                 }
                 if (!wal->file)
@@ -306,6 +390,9 @@ static void round_failed(Wal *wal, Status st)
 {
         char text[WAL_ERROR_BYTES];
         bool named = wal->file && !wal->anew;
+        mutex_lock(&wal->mu);
+        status_ignore(sync_settle(wal)); /* what it made durable is durable */
+        mutex_unlock(&wal->mu);
         wal->file = os_file_close(wal->file);
         if (wal->unnamed)
                 status_ignore(os_dir_remove(wal->dir, REWRITE_NAME)); /* gives the space back */
@@ -334,8 +421,10 @@ static bool round_run(Wal *wal, bool sync) REQUIRES(wal->mu)
         uint64_t target = wal->last_position, before = atomic_load(&wal->durable);
         bool was_failed = wal->failed;
         wal->busy = true;
+        Status st = take(wal->sync_error);
         mutex_unlock(&wal->mu);
-        Status st = round_write(wal, target, sync);
+        if (!st)
+                st = round_write(wal, target, sync);
         if (st)
                 round_failed(wal, st);
         mutex_lock(&wal->mu);
@@ -347,9 +436,9 @@ static bool round_run(Wal *wal, bool sync) REQUIRES(wal->mu)
                         if (wal->segments.items[i - 1].first >= wal->segments.items[i].first)
                                 status_ignore(segment_remove(wal, i - 1));
         }
-        written_tell(wal);
         bool news = !worked || was_failed || atomic_load(&wal->durable) != before;
         mutex_unlock(&wal->mu);
+        written_tell(wal);
         if (news && wal->changed)
                 wal->changed(wal->changed_ctx);
         mutex_lock(&wal->mu);
@@ -366,6 +455,14 @@ static uint64_t eager_wait_ns(const Wal *wal, int64_t wrote_ns)
         return since >= EAGER_EVERY_NS ? 0 : (uint64_t)(EAGER_EVERY_NS - since);
 }
 
+/* Writes all there is, and syncs it: beside the writes to come, if somebody follows them. */
+static void round_flush(Wal *wal) REQUIRES(wal->mu)
+{
+        bool beside = wal->eager > 0;
+        if (round_run(wal, !beside) && beside)
+                sync_start(wal);
+}
+
 static void log_thread(void *arg)
 {
         Wal *wal = arg;
@@ -375,6 +472,14 @@ static void log_thread(void *arg)
         mutex_lock(&wal->mu);
         for (;;) {
                 uint64_t durable = atomic_load(&wal->durable);
+                if (wal->syncing && wal->closing) {
+                        cond_wait(&wal->done, &wal->mu);
+                        continue;
+                }
+                if (wal->sync_error) {
+                        round_run(wal, false);
+                        continue;
+                }
                 if (wal->failed && !wal->closing) {
                         cond_wait_for(&wal->work, &wal->mu, RETRY_MS * UINT64_C(1000000));
                         if (!wal->closing)
@@ -387,22 +492,24 @@ static void log_thread(void *arg)
                                 round_run(wal, true);
                         break;
                 }
-                if (wal->last_position == durable) {
+                bool nothing_to_write = wal->written_position == wal->last_position;
+                if (wal->last_position == durable || (wal->syncing && nothing_to_write)) {
                         waited_ns = 0;
                         wal->asleep = true;
                         cond_wait(&wal->work, &wal->mu);
                         wal->asleep = false;
                         continue;
                 }
-                if (wal->want > durable || wal->tail_bytes >= MIN(SYNC_AT_BYTES, wal->options.tail_max_bytes / 2)) {
-                        round_run(wal, true);
+                bool urgent =
+                        wal->want > durable || wal->tail_bytes >= MIN(SYNC_AT_BYTES, wal->options.tail_max_bytes / 2);
+                if (urgent && !wal->syncing) {
+                        round_flush(wal);
                         waited_ns = 0;
                         continue;
                 }
-                /* Only soft commits: written soon, synced later. A wait that was cut short is measured, any other is
-                 * counted: the clock of a simulated machine stands still. */
-                bool nothing_to_write = wal->written_position == wal->last_position;
-                uint64_t wait_ns = soft_ns > waited_ns ? soft_ns - waited_ns : 0;
+                /* Only soft commits, or a sync is in flight: written soon, synced later. A wait that was cut short is
+                 * measured, any other is counted: the clock of a simulated machine stands still. */
+                uint64_t wait_ns = wal->syncing ? UINT64_MAX : soft_ns > waited_ns ? soft_ns - waited_ns : 0;
                 if (!nothing_to_write)
                         wait_ns = MIN(wait_ns, wal->eager ? eager_wait_ns(wal, wrote_ns) : WRITE_AFTER_MS * ms);
                 int64_t started = os_mono_ns(wal->os);
@@ -417,8 +524,11 @@ static void log_thread(void *arg)
                         started = os_mono_ns(wal->os);
                 }
                 waited_ns += wait_ns;
-                bool due = waited_ns >= soft_ns;
-                round_run(wal, due);
+                bool due = waited_ns >= soft_ns && !wal->syncing;
+                if (due)
+                        round_flush(wal);
+                else
+                        round_run(wal, false);
                 wrote_ns = os_mono_ns(wal->os);
                 waited_ns = due ? 0 : waited_ns + (uint64_t)(os_mono_ns(wal->os) - started);
         }
@@ -435,6 +545,7 @@ static void wal_free(Wal *wal)
         wal_segments_done(&wal->segments);
         wal_contents_done(&wal->contents);
         cond_done(&wal->work);
+        cond_done(&wal->sync_work);
         cond_done(&wal->done);
         mutex_done(&wal->mu);
         mem_free(wal);
@@ -486,6 +597,7 @@ Status wal_open(OsDir *dir, const WalOptions *options, uint64_t after_position, 
                 return status_nomem();
         mutex_init(&wal->mu);
         cond_init(&wal->work);
+        cond_init(&wal->sync_work);
         cond_init(&wal->done);
         wal->dir = dir;
         wal->os = os_dir_os(dir);
@@ -626,8 +738,14 @@ Status wal_start(Wal *wal) NO_TSA
         if (wal->run_count == WAL_RUNS_MAX)
                 memmove(wal->runs, wal->runs + 1, --wal->run_count * sizeof(WalRun));
         wal->runs[wal->run_count++] = (WalRun){.id = wal->run_id, .after = wal->last_position};
-        if (wal->options.background)
-                TRY(thread_start(&wal->thread, "log", log_thread, wal));
+        if (wal->options.background) {
+                TRY(thread_start(&wal->sync_thread, "log sync", sync_thread, wal));
+                Status st = thread_start(&wal->thread, "log", log_thread, wal);
+                if (st) {
+                        sync_thread_end(wal);
+                        return st;
+                }
+        }
         wal->started = true;
         if (atomic_load(&wal->durable) < wal->last_position) {
                 /* A failure here is one of the log, not of opening it: what is there can be read. */
@@ -669,8 +787,10 @@ Status wal_close(Wal *wal) NO_TSA
         if (!wal->options.background && wal->last_position > atomic_load(&wal->durable))
                 round_run(wal, true);
         mutex_unlock(&wal->mu);
-        if (wal->options.background)
+        if (wal->options.background) {
                 thread_join(&wal->thread);
+                sync_thread_end(wal);
+        }
         if (atomic_load(&wal->durable) < wal->last_position)
                 st = failure(wal);
         write_seal(wal);
@@ -706,7 +826,8 @@ Status wal_append(Wal *wal, Bytes body, uint64_t *ret_position)
                 tail_add(wal, chunk, &frame);
                 *ret_position = wal->last_position;
                 /* Asleep: the thread must start to count. Large: it must not wait on. Otherwise it wakes by itself. */
-                wake = wal->asleep || wal->tail_bytes >= MIN(SYNC_AT_BYTES, wal->options.tail_max_bytes / 2);
+                wake = wal->asleep ||
+                       (!wal->syncing && wal->tail_bytes >= MIN(SYNC_AT_BYTES, wal->options.tail_max_bytes / 2));
         }
         mutex_unlock(&wal->mu);
         if (wake)
@@ -748,7 +869,7 @@ void wal_sync_soon(Wal *wal, uint64_t position)
         if (wal_durable(wal) >= position)
                 return;
         mutex_lock(&wal->mu);
-        bool wake = !wal->busy && !wal->failed && position > wal->want;
+        bool wake = !wal->busy && !wal->syncing && !wal->failed && position > wal->want;
         wal->want = MAX(wal->want, MIN(position, wal->last_position));
         mutex_unlock(&wal->mu);
         if (wake)

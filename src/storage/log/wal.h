@@ -1,4 +1,4 @@
-/* wal.h - the commit log: frames appended in memory, written and synced by one thread for all who wait (group commit).
+/* wal.h - the commit log: frames appended in memory, written and synced by its threads for all who wait (group commit).
  * A frame is one commit: atomic, checksummed, numbered by its position. Format, recovery: README.md in this folder.
  *
  *      wal_open  wal_replay  wal_start      wal_append .. wal_sync .. wal_cut      wal_close
@@ -61,8 +61,8 @@ void wal_sync_soon(Wal *wal, uint64_t position);
 MUST_USE Status wal_sync(Wal *wal, uint64_t position);
 /* The present failure as a Status of the caller's, or ST_OK. */
 MUST_USE Status wal_error(Wal *wal);
-/* `changed` is called from the log thread after each sync or failure (background = false: from wal_step), without the
- * log's lock. One only; set before the first append. */
+/* `changed` is called from the log's threads after each sync or failure (background = false: from wal_step), without
+ * the log's lock. One only; set before the first append. */
 void wal_on_change(Wal *wal, void (*changed)(void *ctx), void *ctx);
 /* Removes segments that hold only positions <= `position`, but for what wal_keep() says; with an archive each is
  * durable there before. What could not be archived or removed stays, and is tried again the next time. */
@@ -97,7 +97,7 @@ uint64_t wal_reach(Wal *wal);
  * before the first append. */
 void wal_on_written(Wal *wal, void (*written)(void *ctx), void *ctx);
 /* While `eager` has been called more often with true than with false, appended frames are written at once after a
- * pause, and twice a millisecond else. */
+ * pause, and twice a millisecond else, also while a sync is in flight. */
 void wal_eager(Wal *wal, bool eager);
 /* Reads frames in order, from memory if they are recent, else from the files. A reader is one thread's at a time; it
  * holds no lock between calls, and stops neither appends nor cuts. Closed before the log. */

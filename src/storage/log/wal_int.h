@@ -114,8 +114,8 @@ struct Chunk {
         bool detached; /* out of the list: freed with the last reference */
         uint64_t first_position;
         size_t size, capacity;
-        size_t written, synced; /* offsets; synced <= written <= size */
-        uint64_t last_position; /* of the last frame in it */
+        size_t written, syncing, synced; /* offsets; synced <= syncing <= written <= size; see sync_mark */
+        uint64_t last_position;          /* of the last frame in it */
         uint8_t data[];
 };
 
@@ -131,13 +131,14 @@ struct Wal {
         void *changed_ctx;
         void (*written)(void *ctx);
         void *written_ctx;
-        Thread thread;
+        Thread thread, sync_thread;
         atomic_uint_fast64_t durable;
         atomic_uint_fast64_t seen; /* every position up to it is in a file under its name: what readers may see */
 
-        Mutex mu;  /* order 80 in docs/locks.md */
-        Cond work; /* the log thread waits */
-        Cond done; /* everybody else waits */
+        Mutex mu;       /* order 80 in docs/locks.md */
+        Cond work;      /* the log thread waits */
+        Cond sync_work; /* the sync thread waits */
+        Cond done;      /* everybody else waits */
         /* --- GUARDED_BY(mu) --- */
         Chunk *oldest, *first, *last; /* see Chunk */
         size_t recent_bytes;          /* of the chunks before `first` */
@@ -150,6 +151,10 @@ struct Wal {
         bool asleep;        /* the log thread waits without a time limit */
         bool closing, busy; /* busy: a round is running */
         bool rotate;
+        bool syncing;              /* the sync thread syncs `file`, which stays open for it */
+        bool sync_stop;            /* the sync thread has to end */
+        Status sync_error;         /* what it found, until the log thread takes it */
+        uint64_t syncing_position; /* what was written when the sync in flight, or the last one, began */
         bool failed;
         StatusCode error_code;
         char error[WAL_ERROR_BYTES];
