@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 
 #define KEY_BYTES          32
@@ -83,35 +84,18 @@ static Status salted_password(Bytes password, Bytes salt, uint32_t iterations, u
 
 static Status append_base64(Buf *out, const uint8_t *data, size_t size)
 {
-        TRY(buf_reserve(out, (size + 2) / 3 * 4 + 1)); /* EVP_EncodeBlock ends with a NUL */
-        out->size += (size_t)EVP_EncodeBlock(out->data + out->size, data, (int)size);
+        size_t text_size = base64_size(BASE64_PLAIN, size);
+        TRY(buf_reserve(out, text_size));
+        (void)base64_write(BASE64_PLAIN, BYTES(data, size), (char *)out->data + out->size);
+        out->size += text_size;
         return ST_OK;
-}
-
-/* Strict base64 of at most `max` bytes; false if it is not. */
-static bool decode_base64(Bytes text, uint8_t *out, size_t max, size_t *ret_size)
-{
-        uint8_t whole[3 * NONCE_CAPACITY];
-        if (text.size == 0 || text.size % 4 != 0 || text.size / 4 * 3 > sizeof(whole))
-                return false;
-        size_t padding = (text.data[text.size - 1] == '=') + (text.data[text.size - 2] == '=');
-        if (memchr(text.data, '=', text.size - padding))
-                return false;
-        int got = EVP_DecodeBlock(whole, text.data, (int)text.size);
-        bool ok = got >= 0 && (size_t)got - padding <= max;
-        if (ok) {
-                *ret_size = (size_t)got - padding;
-                memcpy(out, whole, *ret_size);
-        }
-        OPENSSL_cleanse(whole, sizeof(whole));
-        return ok;
 }
 
 static Status make_nonce(Os *os, char nonce[NONCE_CAPACITY])
 {
         uint8_t random[NONCE_RANDOM_BYTES];
         TRY(os_random(os, random, sizeof(random)));
-        EVP_EncodeBlock((uint8_t *)nonce, random, sizeof(random));
+        *base64_write(BASE64_PLAIN, BYTES(random, sizeof(random)), nonce) = '\0';
         return ST_OK;
 }
 
@@ -348,7 +332,7 @@ static Status proof_is_right(const ScramCredential *credential, Bytes proof_text
         uint8_t proof[KEY_BYTES], key[KEY_BYTES], stored[KEY_BYTES];
         size_t size;
         *ret_right = false;
-        if (!decode_base64(proof_text, proof, sizeof(proof), &size) || size != KEY_BYTES)
+        if (!base64_read(BASE64_PLAIN, proof_text, sizeof(proof), proof, &size) || size != KEY_BYTES)
                 return ST_OK;
         Status st = hmac(credential->stored_key, message, key);
         for (size_t i = 0; i < KEY_BYTES; i++)
@@ -521,7 +505,7 @@ static Status make_proof(ScramClient *scram, Bytes server_first, Buf *message, B
         if (nonce.size <= own || memcmp(nonce.data, scram->nonce, own) != 0)
                 return bad_server("the nonce is not ours");
         uint8_t salt[3 * NONCE_CAPACITY];
-        if (!decode_base64(attributes.of['s'], salt, sizeof(salt), &salt_size))
+        if (!base64_read(BASE64_PLAIN, attributes.of['s'], sizeof(salt), salt, &salt_size) || !salt_size)
                 return bad_server("the salt");
         char digits[16] = {0}, *end;
         if (count.size == 0 || count.size >= sizeof(digits))
@@ -564,7 +548,7 @@ Status scram_client_verify(ScramClient *scram, Bytes server_final)
         size_t size;
         if (!scram->proved || !split_attributes(server_final, &attributes))
                 return bad_server("its last message");
-        if (!decode_base64(attributes.of['v'], signature, sizeof(signature), &size) || size != KEY_BYTES ||
+        if (!base64_read(BASE64_PLAIN, attributes.of['v'], sizeof(signature), signature, &size) || size != KEY_BYTES ||
             CRYPTO_memcmp(signature, scram->server_signature, KEY_BYTES) != 0)
                 return status_new(ERR_AUTH, "the server does not know the password: its signature is wrong");
         return ST_OK;

@@ -5,62 +5,13 @@
  *
  * The hash says of which feed it is, the checksum (XXH3 of all the rest) that nobody cut or changed it. index: 0 stands
  * for UINT32_MAX (all of the commit), else it is one more. */
+#include "base/base64.h"
 #include "query/changes_int.h"
 
 #define VERSION      1
 #define HEAD_BYTES   14
 #define PLACE_BYTES  (10 + 10 + 5) /* at most */
 #define CHECK_OFFSET 10
-
-static const char digits[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static size_t text_size(size_t bytes)
-{
-        return (bytes * 4 + 2) / 3;
-}
-
-static void write_text(const uint8_t *bytes, size_t size, char *out)
-{
-        uint32_t bits = 0;
-        unsigned held = 0;
-        for (size_t i = 0; i < size; i++) {
-                bits = bits << 8 | bytes[i];
-                for (held += 8; held >= 6; held -= 6)
-                        *out++ = digits[bits >> (held - 6) & 63];
-        }
-        if (held)
-                *out = digits[bits << (6 - held) & 63];
-}
-
-static int digit_of(uint8_t c)
-{
-        if (c >= 'A' && c <= 'Z')
-                return c - 'A';
-        if (c >= 'a' && c <= 'z')
-                return c - 'a' + 26;
-        if (c >= '0' && c <= '9')
-                return c - '0' + 52;
-        return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* False: it is no such text, or one that write_text() would not write. */
-static bool read_text(Bytes text, uint8_t *out)
-{
-        uint32_t bits = 0;
-        unsigned held = 0;
-        for (size_t i = 0; i < text.size; i++) {
-                int digit = digit_of(text.data[i]);
-                if (digit < 0)
-                        return false;
-                bits = bits << 6 | (uint32_t)digit;
-                held += 6;
-                if (held >= 8) {
-                        held -= 8;
-                        *out++ = (uint8_t)(bits >> held);
-                }
-        }
-        return held < 6 && (bits & ((1u << held) - 1)) == 0;
-}
 
 static uint8_t *put_number(uint8_t *out, uint64_t number)
 {
@@ -108,9 +59,9 @@ Bytes changes_token_write(Arena *arena, uint64_t hash, const FeedPlace *places, 
         }
         size_t size = (size_t)(at - bytes);
         store_u32(bytes + CHECK_OFFSET, checksum(bytes, size));
-        char *text = arena_alloc(arena, text_size(size));
-        write_text(bytes, size, text);
-        return BYTES(text, text_size(size));
+        char *text = arena_alloc(arena, base64_size(BASE64_URL, size));
+        char *end = base64_write(BASE64_URL, BYTES(bytes, size), text);
+        return BYTES(text, (size_t)(end - text));
 }
 
 static bool read_places(const uint8_t *at, const uint8_t *end, FeedPlace *ret_places, size_t count)
@@ -134,9 +85,9 @@ static bool read_places(const uint8_t *at, const uint8_t *end, FeedPlace *ret_pl
 Status changes_token_read(Bytes token, uint64_t hash, FeedPlace *ret_places, size_t count)
 {
         uint8_t bytes[HEAD_BYTES + MAX_COUNT * PLACE_BYTES];
-        size_t size = token.size / 4 * 3 + (token.size % 4 ? token.size % 4 - 1 : 0);
+        size_t size;
         const char *why = NULL;
-        if (size < HEAD_BYTES || size > sizeof bytes || token.size % 4 == 1 || !read_text(token, bytes))
+        if (!base64_read(BASE64_URL, token, sizeof bytes, bytes, &size) || size < HEAD_BYTES)
                 why = "it is none";
         else if (bytes[0] != VERSION)
                 why = "it is of another version of the server";

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/base64.h"
 #include "value/json.h"
 
 #define MAX_NESTING 15 /* deeper terms are "..." */
@@ -87,19 +88,12 @@ static Status print_items(Printer *p, Value array)
         return put(p, "]");
 }
 
-/* The base64 in what a binary is in JSON, without its line breaks. */
 static Status print_binary(Printer *p, Value v)
 {
-        static const char before[] = "{\"$reql_type$\":\"BINARY\",\"data\":\"";
-        size_t start = p->out->size, kept = start;
-        TRY(json_write(v, p->out));
-        for (size_t i = start + sizeof before - 1; i < p->out->size && p->out->data[i] != '"'; i++) {
-                if (p->out->data[i] == '\\') /* \r and \n */
-                        i++;
-                else
-                        p->out->data[kept++] = p->out->data[i];
-        }
-        p->out->size = kept;
+        size_t size = base64_size(BASE64_PLAIN, value_bytes(v).size);
+        TRY(buf_reserve(p->out, size));
+        (void)base64_write(BASE64_PLAIN, value_bytes(v), (char *)p->out->data + p->out->size);
+        p->out->size += size;
         return ST_OK;
 }
 

@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "base/base64.h"
 #include "reql/text_names.h"
 #include "value/json.h"
 
@@ -162,16 +163,11 @@ static Status print_object_value(TextPrinter *p, Value object)
 
 static Status print_binary(TextPrinter *p, Bytes bytes)
 {
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         TRY(put(p, "r.binary(Buffer.from(\""));
-        for (size_t i = 0; i < bytes.size && !p->over; i += 3) {
-                size_t left = MIN(bytes.size - i, (size_t)3);
-                uint32_t three = (uint32_t)bytes.data[i] << 16;
-                three |= left > 1 ? (uint32_t)bytes.data[i + 1] << 8 : 0;
-                three |= left > 2 ? bytes.data[i + 2] : 0;
-                char four[5] = {digits[three >> 18], digits[three >> 12 & 63], left > 1 ? digits[three >> 6 & 63] : '=',
-                                left > 2 ? digits[three & 63] : '=', '\0'};
-                TRY(put(p, four));
+        for (size_t i = 0; i < bytes.size && !p->over; i += 48) {
+                char digits[64];
+                char *end = base64_write(BASE64_PLAIN, BYTES(bytes.data + i, MIN(bytes.size - i, (size_t)48)), digits);
+                TRY(put_bytes(p, BYTES(digits, (size_t)(end - digits))));
         }
         return put(p, "\", \"base64\"))");
 }

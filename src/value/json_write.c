@@ -6,6 +6,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/base64.h"
 #include "bridge/double_bridge.h"
 #include "bridge/json_bridge.h"
 #include "value/json.h"
@@ -253,17 +254,12 @@ static Status write_integer(int64_t i, Buf *out)
         return ST_OK;
 }
 
-static Bytes base64_text(Bytes data, char *text)
-{
-        base64_write(data, text);
-        return BYTES(text, base64_size(data.size));
-}
-
-/* The base64 digits are written where they belong; only the CRLFs need their escapes. */
+/* As RethinkDB prints it, CRLF after each 76 digits. They are written where they belong; only the CRLFs need their
+ * escapes. */
 static Status write_base64(Bytes data, Buf *out)
 {
-        size_t size = base64_size(data.size), breaks = size / 78;
-        TRY(buf_reserve(out, size + 2 * breaks + 2));
+        size_t size = base64_size(BASE64_PLAIN, data.size), breaks = size / 76;
+        TRY(buf_reserve(out, size + 4 * breaks + 2));
         char *start = (char *)out->data + out->size, *to = start;
         *to++ = '"';
         for (size_t at = 0; at < data.size; at += 57) { /* 57 bytes are 76 digits */
@@ -272,7 +268,7 @@ static Status write_base64(Bytes data, Buf *out)
                         memcpy(to, "\\r\\n", 4);
                         to += 4;
                 }
-                to += base64_text(line, to).size;
+                to = base64_write(BASE64_PLAIN, line, to);
         }
         *to++ = '"';
         out->size += (size_t)(to - start);

@@ -123,8 +123,5 @@ static inline int number_tag(double d)
 
 /* Pseudo-types (value_pseudo.c). */
 MUST_USE Status time_classify(Value object, Arena *arena, Value *ret_value);
-/* Base64 as RethinkDB prints it, CRLF after each 76 characters. */
-size_t base64_size(size_t bytes);
-void base64_write(Bytes data, char *out);
 
 #endif

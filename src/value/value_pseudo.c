@@ -1,5 +1,6 @@
 /* value_pseudo.c - objects that claim to be more: `$reql_type$` TIME, BINARY, GEOMETRY, LITERAL. */
 #include "value/value.h"
+#include "base/base64.h"
 #include "value/json.h"
 #include "value/time.h"
 #include "value/value_int.h"
@@ -35,50 +36,13 @@ Bytes json_truncated_text(Value v, Arena *arena)
 
 /* --- base64 --- */
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-size_t base64_size(size_t bytes)
-{
-        size_t digits = (bytes + 2) / 3 * 4;
-        return digits + (digits ? (digits - 1) / 76 * 2 : 0);
-}
-
-void base64_write(Bytes data, char *out)
-{
-        for (size_t at = 0, column = 0; at < data.size; at += 3) {
-                size_t left = data.size - at;
-                uint32_t chunk = (uint32_t)data.data[at] << 16 | (left > 1 ? (uint32_t)data.data[at + 1] << 8 : 0) |
-                                 (left > 2 ? data.data[at + 2] : 0);
-                if (column == 76) {
-                        *out++ = '\r';
-                        *out++ = '\n';
-                        column = 0;
-                }
-                *out++ = base64_digits[chunk >> 18];
-                *out++ = base64_digits[chunk >> 12 & 63];
-                *out++ = left > 1 ? base64_digits[chunk >> 6 & 63] : '=';
-                *out++ = left > 2 ? base64_digits[chunk & 63] : '=';
-                column += 4;
-        }
-}
-
-static int base64_digit(uint8_t c)
-{
-        if (c >= 'A' && c <= 'Z')
-                return c - 'A';
-        if (c >= 'a' && c <= 'z')
-                return c - 'a' + 26;
-        if (c >= '0' && c <= '9')
-                return c - '0' + 52;
-        return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 static bool base64_space(uint8_t c)
 {
         return c == '\r' || c == '\n' || c == ' ' || c == '\t';
 }
 
-static Status base64_read(Bytes text, Arena *arena, Bytes *ret_data)
+/* As RethinkDB reads it: with spaces between, and any end. */
+static Status read_base64(Bytes text, Arena *arena, Bytes *ret_data)
 {
         uint8_t *out = arena_alloc(arena, text.size / 4 * 3 + 3);
         size_t size = 0, at = 0;
@@ -87,7 +51,7 @@ static Status base64_read(Bytes text, Arena *arena, Bytes *ret_data)
         for (; at < text.size && text.data[at] != '='; at++) {
                 if (base64_space(text.data[at]))
                         continue;
-                int digit = base64_digit(text.data[at]);
+                int digit = base64_digit(BASE64_PLAIN, text.data[at]);
                 if (digit < 0)
                         return status_new(ERR_LOGIC, "Invalid base64 character found: '%.*s'.",
                                           (int)bytes_char_size(text, at), (const char *)text.data + at);
@@ -136,7 +100,7 @@ static Status binary_classify(Value object, Arena *arena, Value *ret_value)
                         return status_new(ERR_LOGIC, "Invalid binary pseudotype: illegal `%.*s` key.", (int)key.size,
                                           (const char *)key.data);
                 TRY(expect_type(value, V_STRING, "STRING"));
-                TRY(base64_read(value_bytes(value), arena, &data));
+                TRY(read_base64(value_bytes(value), arena, &data));
                 has_data = true;
         }
         if (!has_data)
