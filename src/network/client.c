@@ -199,8 +199,8 @@ static Status connect_any(Client *client, const ClientOptions *options, int64_t 
 static Status read_message(Client *client, int64_t deadline_ns, Bytes *ret_message)
 {
         for (;;) {
-                const uint8_t *from = client->input.data + client->consumed;
                 size_t size = client->input.size - client->consumed;
+                const uint8_t *from = size ? client->input.data + client->consumed : NULL;
                 const uint8_t *end = size ? memchr(from, 0, size) : NULL;
                 if (end) {
                         *ret_message = BYTES(from, end - from);
@@ -440,10 +440,10 @@ Status client_send(Client *client, Bytes query, uint64_t *ret_token)
 static Status take_frame(Client *client, bool *ret_received, uint64_t *ret_token, Bytes *ret_body)
 {
         size_t size = client->input.size - client->consumed;
-        const uint8_t *from = client->input.data + client->consumed;
         *ret_received = false;
         if (size < FRAME_HEADER_BYTES)
                 return ST_OK;
+        const uint8_t *from = client->input.data + client->consumed;
         size_t body_size = load_u32(from + 8);
         if (body_size > INPUT_MAX_BYTES / 2)
                 return status_new(ERR_LIMIT, "%s sent a response of %zu bytes", client->peer, body_size);
