@@ -2,8 +2,8 @@
  * position.
  *
  * A few may have a reader at once (FeedHubOptions.reader_max): opening one means to look through a file of the log for
- * the place. Others wait in FeedHub.wanting. A reader whose feed nobody asks any more is closed after a while; the feed
- * begins again at its place then.
+ * the place. Others wait in FeedHub.wanting, and when many are behind they go together: convoy.c. A reader whose feed
+ * nobody asks any more is closed after a while; the feed begins again at its place then.
  *
  * Whoever is in `next` has the Catchup `busy`: nobody else touches it then. */
 #include "feed/hub_int.h"
@@ -57,19 +57,33 @@ static void unlist(FeedHub *hub, Catchup *c)
                 hub->reader_last = c->previous;
 }
 
-/* Room for another reader: whoever waits for it longest. */
-static void wake_wanting(FeedHub *hub)
+/* Room for other readers: those who wait for it longest. Should they not come, the sweep wakes the next. */
+void catchup_wake_wanting(FeedHub *hub)
 {
-        RowFeed *feed = hub->wanting.first;
-        if (!feed || hub->reader_count >= hub->options.reader_max)
-                return;
-        feed_list_remove(feed);
-        feed_waiter_signal(hub, &feed->waiter);
+        RowFeed *feed;
+        for (size_t n = hub->reader_count; n < hub->options.reader_max; n++) {
+                feed = hub->wanting.first;
+                if (!feed || !catchup_may_read(feed))
+                        return;
+                feed_list_remove(feed);
+                feed_waiter_signal(hub, &feed->waiter);
+        }
+}
+
+void catchup_want(RowFeed *feed)
+{
+        FeedHub *hub = feed->hub;
+        feed->journey = 0;
+        feed_list_put(&hub->wanting, feed);
+        convoy_wanted(hub);
+        if (!hub->sweep.place) /* without memory: the next one's */
+                status_ignore(feed_timer_set(hub, &hub->sweep, feed_hub_now_ns(hub) + FEED_READER_WANTED_NS));
 }
 
 bool catchup_may_read(const RowFeed *feed)
 {
-        return feed->catchup || feed->hub->reader_count < feed->hub->options.reader_max;
+        const FeedHub *hub = feed->hub;
+        return feed->catchup || (hub->reader_count < hub->options.reader_max && !convoy_is_for(feed));
 }
 
 /* From its feed, which begins again at its place if it reads on. Under the lock; the caller frees it without. */
@@ -79,7 +93,7 @@ static Catchup *take_catchup(FeedHub *hub, RowFeed *feed)
         if (c) {
                 unlist(hub, c);
                 hub->reader_count--;
-                wake_wanting(hub);
+                catchup_wake_wanting(hub);
         }
         return c;
 }
@@ -118,7 +132,7 @@ void catchup_sweep(FeedTimer *timer)
                 if (!c->busy)
                         idle[count++] = take_catchup(hub, c->feed);
         }
-        wake_wanting(hub); /* it may be that whoever was woken never came */
+        catchup_wake_wanting(hub); /* it may be that whoever was woken never came */
         if (hub->reader_count || hub->wanting.first)
                 status_ignore(feed_timer_set(hub, &hub->sweep, now_ns + FEED_READER_WANTED_NS));
         mutex_unlock(&hub->mu);
@@ -153,7 +167,7 @@ static Status begin(RowFeed *feed, Catchup **ret_catchup)
         Status st = ST_OK;
         mutex_lock(&hub->mu);
         Catchup *c = feed->catchup;
-        bool opens = !c && hub->reader_count < hub->options.reader_max;
+        bool opens = !c && catchup_may_read(feed);
         hub->reader_count += opens;
         if (c) {
                 unlist(hub, c);
@@ -164,7 +178,7 @@ static Status begin(RowFeed *feed, Catchup **ret_catchup)
                 feed->catchup = c;
                 if (st) {
                         hub->reader_count--;
-                        wake_wanting(hub);
+                        catchup_wake_wanting(hub);
                 }
         }
         if (c) {

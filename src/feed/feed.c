@@ -49,6 +49,21 @@ void feed_list_put(RowFeedList *list, RowFeed *feed)
         else
                 list->first = feed;
         list->last = feed;
+        list->count++;
+}
+
+void feed_list_put_first(RowFeedList *list, RowFeed *feed)
+{
+        assert(!feed->list);
+        feed->list = list;
+        feed->list_previous = NULL;
+        feed->list_next = list->first;
+        if (list->first)
+                list->first->list_previous = feed;
+        else
+                list->last = feed;
+        list->first = feed;
+        list->count++;
 }
 
 void feed_list_remove(RowFeed *feed)
@@ -64,6 +79,7 @@ void feed_list_remove(RowFeed *feed)
                 feed->list_next->list_previous = feed->list_previous;
         else
                 list->last = feed->list_previous;
+        list->count--;
 }
 
 /* An empty queue has no memory: most feeds have nothing most of the time. */
@@ -81,6 +97,7 @@ static FeedItem *queue_take(RowFeed *feed)
         FeedItem *item = *queue_at(feed, 0);
         feed->head = (feed->head + 1) % feed->capacity;
         feed->queue_bytes -= (uint32_t)feed_item_bytes(item);
+        feed->work_count -= item->kind == FEED_ITEM_WORK;
         feed->hub->queued_events--;
         if (--feed->count == 0)
                 queue_emptied(feed);
@@ -106,7 +123,7 @@ static FeedPlace place_of(RowFeed *feed)
         if (feed->state != FEED_STATE_ATTACHED)
                 return place;
         if (!feed->count) {
-                uint64_t delivered = atomic_load(&feed->hub->delivered);
+                uint64_t delivered = atomic_load(&feed_follower(feed)->delivered);
                 if (delivered > place.position)
                         place = (FeedPlace){.position = delivered, .index = FEED_WHOLE_COMMIT};
                 return place;
@@ -119,9 +136,66 @@ static FeedPlace place_of(RowFeed *feed)
         return place;
 }
 
+static bool has_come_to(RowFeed *feed, uint64_t position)
+{
+        FeedPlace place = place_of(feed);
+        return place.position > position || (place.position == position && place.index == FEED_WHOLE_COMMIT);
+}
+
 /* --- attached and detached --- */
 
-static Status attach_locked(RowFeed *feed)
+static bool travels(const RowFeed *feed)
+{
+        return feed->state == FEED_STATE_ATTACHED && feed->follower == FOLLOW_PAST;
+}
+
+static void enter_class(RowFeed *feed, unsigned follower)
+{
+        feed->follower = (uint8_t)follower;
+        feed->class_previous = NULL;
+        feed->class_next = match_user(feed->class, follower);
+        if (feed->class_next)
+                feed->class_next->class_previous = feed;
+        match_set_user(feed->class, follower, feed);
+        feed->table->attached_count[follower]++;
+}
+
+static void leave_class(RowFeed *feed)
+{
+        if (feed->class_previous)
+                feed->class_previous->class_next = feed->class_next;
+        else
+                match_set_user(feed->class, feed->follower, feed->class_next);
+        if (feed->class_next)
+                feed->class_next->class_previous = feed->class_previous;
+        feed->class_next = feed->class_previous = NULL;
+        feed->table->attached_count[feed->follower]--;
+}
+
+static void enter_convoy(RowFeed *feed)
+{
+        Convoy *convoy = &feed->hub->convoy;
+        feed->convoy_previous = NULL;
+        feed->convoy_next = convoy->first;
+        if (convoy->first)
+                convoy->first->convoy_previous = feed;
+        convoy->first = feed;
+        convoy->count++;
+}
+
+static void leave_convoy(RowFeed *feed)
+{
+        Convoy *convoy = &feed->hub->convoy;
+        if (feed->convoy_previous)
+                feed->convoy_previous->convoy_next = feed->convoy_next;
+        else
+                convoy->first = feed->convoy_next;
+        if (feed->convoy_next)
+                feed->convoy_next->convoy_previous = feed->convoy_previous;
+        convoy->count--;
+}
+
+static Status attach_to(RowFeed *feed, unsigned follower)
 {
         FeedHub *hub = feed->hub;
         FeedTable *table = feed->table;
@@ -133,42 +207,70 @@ static Status attach_locked(RowFeed *feed)
         hub->class_count += match_count(table->match) - before;
         feed_class_unref(feed->class);
         feed->class = filed;
-        feed->class_previous = NULL;
-        feed->class_next = match_user(filed);
-        if (feed->class_next)
-                feed->class_next->class_previous = feed;
-        match_set_user(filed, feed);
+        enter_class(feed, follower);
+        if (follower == FOLLOW_PAST)
+                enter_convoy(feed);
+        else
+                feed->alone = false;
         feed->state = FEED_STATE_ATTACHED;
+        feed->queued = 0;
         hub->attached_count++;
-        table->attached_count++;
         return ST_OK;
 }
 
-static void leave_class(RowFeed *feed)
+static void leave_follower(RowFeed *feed)
 {
         FeedHub *hub = feed->hub;
-        FeedTable *table = feed->table;
-        if (feed->class_previous)
-                feed->class_previous->class_next = feed->class_next;
-        else
-                match_set_user(feed->class, feed->class_next);
-        if (feed->class_next)
-                feed->class_next->class_previous = feed->class_previous;
-        if (!match_user(feed->class)) {
-                match_remove(table->match, feed->class);
+        leave_class(feed);
+        if (feed->follower == FOLLOW_PAST)
+                leave_convoy(feed);
+        if (!match_user(feed->class, FOLLOW_PRESENT) && !match_user(feed->class, FOLLOW_PAST)) {
+                match_remove(feed->table->match, feed->class);
                 hub->class_count--;
         }
-        feed->class_next = feed->class_previous = NULL;
         hub->attached_count--;
-        table->attached_count--;
+}
+
+static void await_place(RowFeed *feed)
+{
+        if (!feed->awaited || feed->count || !feed->waiter.ready)
+                return;
+        if (has_come_to(feed, feed->awaited))
+                feed_waiter_signal(feed->hub, &feed->waiter);
+        else
+                feed_list_put(&feed->hub->awaiting, feed);
+}
+
+Status feed_travel(RowFeed *feed)
+{
+        TRY(attach_to(feed, FOLLOW_PAST));
+        await_place(feed);
+        return ST_OK;
+}
+
+/* What the present's follower is to give next may have been in the queue for long. */
+void feed_arrive(RowFeed *feed)
+{
+        assert(feed->follower == FOLLOW_PAST);
+        leave_class(feed);
+        leave_convoy(feed);
+        feed->queued = atomic_load(&feed->hub->past.delivered);
+        if (!feed->count)
+                set_place(feed, MAX(feed->position, feed->queued), FEED_WHOLE_COMMIT);
+        enter_class(feed, FOLLOW_PRESENT);
+        if (feed->list == &feed->hub->awaiting) {
+                feed_list_remove(feed);
+                await_place(feed);
+        }
 }
 
 void feed_detach(RowFeed *feed)
 {
         assert(feed->state == FEED_STATE_ATTACHED);
         FeedPlace place = place_of(feed);
-        leave_class(feed);
+        leave_follower(feed);
         queue_clear(feed);
+        feed_list_remove(feed);
         feed->state = FEED_STATE_DETACHED;
         set_place(feed, place.position, place.index);
         feed_waiter_signal(feed->hub, &feed->waiter);
@@ -179,16 +281,17 @@ Status feed_attach(RowFeed *feed, bool *ret_attached)
         FeedHub *hub = feed->hub;
         Status st = ST_OK;
         mutex_lock(&hub->mu);
-        *ret_attached = feed->position >= hub->collected && feed->given == FEED_WHOLE_COMMIT;
+        *ret_attached = feed->position >= hub->present.collected && feed->given == FEED_WHOLE_COMMIT;
         if (*ret_attached)
-                st = attach_locked(feed);
+                st = attach_to(feed, FOLLOW_PRESENT);
         mutex_unlock(&hub->mu);
         return st;
 }
 
 static bool is_ended(const RowFeed *feed)
 {
-        return feed->table->dropped_position || feed->ended;
+        uint64_t dropped = feed->table->dropped_position;
+        return feed->ended || (dropped && (!travels(feed) || atomic_load(&feed->hub->past.delivered) >= dropped));
 }
 
 Status feed_lose(RowFeed *feed, FeedEvent *ret_event)
@@ -200,10 +303,10 @@ Status feed_lose(RowFeed *feed, FeedEvent *ret_event)
         if (is_ended(feed))
                 feed_end(feed, ret_event);
         else
-                st = attach_locked(feed);
+                st = attach_to(feed, FOLLOW_PRESENT);
         if (!st && feed->state == FEED_STATE_ATTACHED) {
                 hub->lost++;
-                set_place(feed, MAX(present, hub->collected), FEED_WHOLE_COMMIT);
+                set_place(feed, MAX(present, hub->present.collected), FEED_WHOLE_COMMIT);
                 *ret_event = (FeedEvent){.kind = FEED_LOST, .last_of_commit = true, .place = place_of(feed)};
         }
         mutex_unlock(&hub->mu);
@@ -223,6 +326,7 @@ void feed_hub_trim(FeedHub *hub)
                         set_place(feed, last, FEED_WHOLE_COMMIT);
                 } else {
                         hub->detached_slow++;
+                        feed->alone = travels(feed);
                         feed_detach(feed);
                 }
         }
@@ -241,7 +345,7 @@ void feed_deliver(RowFeed *feed, FeedItem *const *items, size_t count)
         FeedHub *hub = feed->hub;
         uint64_t position = items[0]->position;
         size_t bytes = 0;
-        if (feed->position >= position || feed->state != FEED_STATE_ATTACHED)
+        if (feed->position >= position || feed->queued >= position || feed->state != FEED_STATE_ATTACHED)
                 return;
         if (feed->queue_max && feed->count + count > feed->queue_max) {
                 queue_overflow(feed, count);
@@ -258,26 +362,114 @@ void feed_deliver(RowFeed *feed, FeedItem *const *items, size_t count)
         if (!fits || st) {
                 status_ignore(st);
                 hub->detached_slow += !fits;
+                feed->alone = !fits && travels(feed);
                 feed_detach(feed);
                 return;
         }
-        if (!feed->count)
+        if (!feed->count) {
+                feed_list_remove(feed);
                 feed_list_put(&hub->slow, feed);
+        }
         for (size_t i = 0; i < count; i++)
                 *queue_at(feed, feed->count++) = feed_item_ref(items[i]);
         feed->queue_bytes += (uint32_t)bytes;
         hub->queued_events += count;
-        hub->delivered_events += count;
+        if (items[0]->kind == FEED_ITEM_WORK)
+                feed->work_count++;
+        else
+                hub->delivered_events += count;
         feed_waiter_signal(hub, &feed->waiter);
+}
+
+/* --- work: functions that take long --- */
+
+/* What the queue begins with; NULL: it is none. */
+static FeedWork *work_in_front(const RowFeed *feed)
+{
+        FeedItem *item = feed->count ? feed->items[feed->head] : NULL;
+        return item && item->kind == FEED_ITEM_WORK ? feed_item_work(item) : NULL;
+}
+
+/* The queue begins with work that is done: now with the events that were found. */
+static void open_front(RowFeed *feed)
+{
+        FeedHub *hub = feed->hub;
+        FeedItem *item = *queue_at(feed, 0);
+        const FeedWork *work = feed_item_work(item);
+        uint32_t count = (uint32_t)work->event_count;
+        size_t bytes = feed->queue_bytes - feed_item_bytes(item);
+        for (uint32_t i = 0; i < count; i++)
+                bytes += feed_item_bytes(work->events[i]);
+        Status st = bytes <= UINT32_MAX ? queue_reserve(feed, count) : status_nomem();
+        if (st) { /* it reads the log */
+                status_ignore(st);
+                feed_detach(feed);
+                return;
+        }
+        feed->head = (feed->head + feed->capacity + 1 - count) % feed->capacity;
+        feed->count += count - 1;
+        for (uint32_t i = 0; i < count; i++)
+                *queue_at(feed, i) = feed_item_ref(work->events[i]);
+        feed->queue_bytes = (uint32_t)bytes;
+        feed->work_count--;
+        hub->queued_events += count;
+        hub->queued_events--;
+        hub->delivered_events += count;
+        if (!count)
+                set_place(feed, item->position, FEED_WHOLE_COMMIT);
+        if (!feed->count)
+                queue_emptied(feed);
+        feed_item_unref(item);
+}
+
+/* If the queue begins with work that is to be done: now by this feed's owner. Counted. */
+static FeedItem *begin_work(RowFeed *feed)
+{
+        FeedWork *work = feed->state == FEED_STATE_ATTACHED ? work_in_front(feed) : NULL;
+        if (!work || work->busy)
+                return NULL;
+        work->busy = true;
+        return feed_item_ref(*queue_at(feed, 0));
+}
+
+/* Those that wait for it go on, or one of them goes on with it. */
+static void end_work(FeedHub *hub, FeedItem *item, bool done)
+{
+        FeedWork *work = feed_item_work(item);
+        work->busy = false;
+        work->done = done;
+        if (done)
+                hub->matched_events += work->event_count;
+        for (unsigned follower = 0; follower < FOLLOWERS; follower++) {
+                for (RowFeed *feed = match_user(work->class, follower), *next; feed; feed = next) {
+                        next = feed->class_next;
+                        if (work_in_front(feed) != work)
+                                continue;
+                        if (done)
+                                open_front(feed);
+                        if (feed_has_events(feed) || feed->awaited) /* it may be there now, or may have to be listed */
+                                feed_waiter_signal(hub, &feed->waiter);
+                }
+        }
+        feed_hub_trim(hub);
 }
 
 /* --- what FeedSource asks for --- */
 
+/* Who reads the log itself comes to the drop there, behind all that was before. */
+static bool ends_now(const RowFeed *feed)
+{
+        return feed->state == FEED_STATE_ATTACHED ? is_ended(feed) : feed->ended;
+}
+
 bool feed_has_events(const RowFeed *feed)
 {
+        const FeedWork *work = work_in_front(feed);
         if (feed->state == FEED_STATE_OVER)
                 return false;
-        return feed->count || feed->skipped || is_ended(feed) ||
+        if (work && work->busy)
+                return feed->skipped;
+        return feed->count || feed->skipped || ends_now(feed) ||
                (feed->state == FEED_STATE_DETACHED && catchup_may_read(feed));
 }
 
@@ -296,7 +488,7 @@ void feed_end(RowFeed *feed, FeedEvent *ret_event)
 {
         FeedPlace place = place_of(feed);
         if (feed->state == FEED_STATE_ATTACHED)
-                leave_class(feed);
+                leave_follower(feed);
         feed->state = FEED_STATE_OVER;
         set_place(feed, place.position, place.index);
         *ret_event = (FeedEvent){
@@ -313,14 +505,20 @@ void feed_end(RowFeed *feed, FeedEvent *ret_event)
 static Status next_locked(RowFeed *feed, Arena *hold, FeedEvent *ret_event, FeedItem **ret_item, uint8_t **ret_data,
                           bool *ret_found)
 {
+        const FeedWork *work;
         *ret_found = true;
         *ret_item = NULL;
+        while ((work = work_in_front(feed)) && work->done)
+                open_front(feed);
         if (feed->skipped) {
                 *ret_event = (FeedEvent){.kind = FEED_SKIPPED,
                                          .last_of_commit = true,
                                          .skipped = feed->skipped,
                                          .place = place_of(feed)};
                 feed->skipped = 0;
+        } else if (work) {
+                *ret_found = false;
+                return ST_OK;
         } else if (feed->count) {
                 FeedItem *item = *queue_at(feed, 0);
                 *ret_data = arena_try_alloc(hold, item->bytes);
@@ -333,8 +531,7 @@ static Status next_locked(RowFeed *feed, Arena *hold, FeedEvent *ret_event, Feed
                 }
                 set_place(feed, item->position, item->last ? FEED_WHOLE_COMMIT : item->index + 1);
                 ret_event->place = (FeedPlace){.position = feed->position, .index = feed->given};
-        } else if (feed->state != FEED_STATE_OVER &&
-                   (feed->state == FEED_STATE_ATTACHED ? is_ended(feed) : feed->ended)) {
+        } else if (feed->state != FEED_STATE_OVER && ends_now(feed)) {
                 feed_end(feed, ret_event);
         } else {
                 *ret_found = false;
@@ -364,7 +561,20 @@ static Status row_next(Feed *base, Arena *hold, FeedEvent *ret_event, bool *ret_
         FeedItem *item;
         uint8_t *data = NULL;
         mutex_lock(&hub->mu);
+        if (feed->list == &hub->wanting) /* it is not to be taken along now */
+                feed_list_remove(feed);
         Status st = next_locked(feed, hold, ret_event, &item, &data, ret_found);
+        FeedItem *work = st || *ret_found ? NULL : begin_work(feed);
+        if (work) {
+                bool done;
+                mutex_unlock(&hub->mu);
+                st = feed_work_run(work, &done);
+                mutex_lock(&hub->mu);
+                end_work(hub, work, done);
+                feed_item_unref(work);
+                if (!st)
+                        st = next_locked(feed, hold, ret_event, &item, &data, ret_found);
+        }
         bool reads = !st && !*ret_found && feed->state == FEED_STATE_DETACHED;
         mutex_unlock(&hub->mu);
         TRY(st);
@@ -393,38 +603,61 @@ static bool row_is_long(Feed *base)
 {
         RowFeed *feed = row_feed(base);
         mutex_lock(&feed->hub->mu);
-        bool is_long = feed->state == FEED_STATE_DETACHED;
+        const FeedWork *work = work_in_front(feed);
+        /* What is done, or what another one does, costs nothing; what is behind that may. */
+        bool is_long = feed->state == FEED_STATE_DETACHED || feed->work_count > (work && (work->done || work->busy));
         mutex_unlock(&feed->hub->mu);
         return is_long;
 }
 
-static void row_watch(Feed *base, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns)
+static void row_watch(Feed *base, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position)
 {
         RowFeed *feed = row_feed(base);
         FeedHub *hub = feed->hub;
-        bool now = false;
+        bool now = false, quiet = false;
         mutex_lock(&hub->mu);
-        if (feed->list == &hub->wanting)
+        if (feed->list != &hub->slow)
                 feed_list_remove(feed);
+        feed->awaited = position;
         if (ready) {
                 int64_t now_ns = feed_hub_now_ns(hub);
-                now = feed_has_events(feed) || deadline_ns <= now_ns;
+                now = feed_has_events(feed) || deadline_ns <= now_ns || (position && has_come_to(feed, position));
                 if (feed->heartbeat_ms && feed->state != FEED_STATE_OVER) {
                         int64_t due_ns = feed->given_ns + heartbeat_ns(feed);
                         bool moved = place_of(feed).position > feed->told;
+                        quiet = !moved && !position && !feed->count && feed->state == FEED_STATE_ATTACHED &&
+                                feed->follower == FOLLOW_PRESENT;
                         now |= moved && due_ns <= now_ns;
-                        /* Nothing happens in the whole store: no reason to look all the time. */
                         if (due_ns <= now_ns)
                                 due_ns = now_ns + heartbeat_ns(feed);
-                        deadline_ns = MIN(deadline_ns, due_ns);
+                        if (!quiet)
+                                deadline_ns = MIN(deadline_ns, due_ns);
                 }
         }
         feed_waiter_watch(hub, &feed->waiter, now ? NULL : ready, ctx, deadline_ns);
-        if (ready && !now && feed->state == FEED_STATE_DETACHED)
-                feed_list_put(&hub->wanting, feed);
+        if (ready && !now && feed->state == FEED_STATE_DETACHED) {
+                catchup_want(feed);
+        } else if (ready && !now && position && feed->state == FEED_STATE_ATTACHED && !feed->count) {
+                feed_list_put(&hub->awaiting, feed);
+        } else if (ready && !now && quiet) {
+                feed_list_put(&hub->quiet, feed);
+        }
         mutex_unlock(&hub->mu);
         if (now)
                 ready(ctx);
+}
+
+bool feed_hub_stir(FeedHub *hub)
+{
+        uint64_t delivered = atomic_load(&hub->present.delivered);
+        for (size_t n = 0; n < FEED_CALLS_MAX && hub->quiet.first && delivered != hub->quiet_position; n++) {
+                RowFeed *feed = hub->quiet.first;
+                feed_list_remove(feed);
+                feed_waiter_due(hub, &feed->waiter, feed->given_ns + heartbeat_ns(feed));
+        }
+        if (!hub->quiet.first)
+                hub->quiet_position = delivered;
+        return delivered != hub->quiet_position;
 }
 
 static FeedPlace row_place(Feed *base)
@@ -478,10 +711,10 @@ static Status row_view(Feed *base, TableView **ret_view)
         mutex_lock(&hub->mu);
         FeedPlace before = place_of(feed);
         if (before.position <= position) {
-                bool attach = feed->state == FEED_STATE_DETACHED && position >= hub->collected;
+                bool attach = feed->state == FEED_STATE_DETACHED && position >= hub->present.collected;
                 begin_behind(feed, position);
                 if (attach)
-                        st = attach_locked(feed);
+                        st = attach_to(feed, FOLLOW_PRESENT);
         }
         mutex_unlock(&hub->mu);
         if (st) {
@@ -524,7 +757,7 @@ static void row_close(Feed *base)
         mutex_lock(&hub->mu);
         feed_waiter_cancel(hub, &feed->waiter);
         if (feed->state == FEED_STATE_ATTACHED)
-                leave_class(feed);
+                leave_follower(feed);
         queue_clear(feed);
         feed_list_remove(feed);
         table_unlist(feed);
@@ -570,10 +803,10 @@ static Status open_locked(RowFeed *feed, const FeedPlace *since, uint64_t presen
         if (since)
                 set_place(feed, since->position, since->index);
         else
-                set_place(feed, MAX(present, hub->collected), FEED_WHOLE_COMMIT);
+                set_place(feed, MAX(present, hub->present.collected), FEED_WHOLE_COMMIT);
         told(feed, feed->position);
-        if (feed->given == FEED_WHOLE_COMMIT && feed->position >= hub->collected)
-                return attach_locked(feed);
+        if (feed->given == FEED_WHOLE_COMMIT && feed->position >= hub->present.collected)
+                return attach_to(feed, FOLLOW_PRESENT);
         return ST_OK;
 }
 

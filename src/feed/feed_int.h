@@ -22,7 +22,7 @@ typedef struct FeedOps {
         Status (*view)(Feed *feed, TableView **ret_view) MUST_USE;
         Status (*next)(Feed *feed, Arena *hold, FeedEvent *ret_event, bool *ret_found) MUST_USE;
         bool (*is_long)(Feed *feed);
-        void (*watch)(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns);
+        void (*watch)(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position);
         FeedPlace (*place)(Feed *feed);
         size_t (*memory_bytes)(const Feed *feed);
         void (*set_batch)(Feed *feed, void (*batch_ready)(void *batch_ctx), void *batch_ctx);
@@ -67,6 +67,8 @@ struct FeedWaiter {
 void feed_waiter_watch(FeedHub *hub, FeedWaiter *waiter, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns);
 /* If somebody waits: ready() is called soon, by the hub's thread. */
 void feed_waiter_signal(FeedHub *hub, FeedWaiter *waiter);
+/* If somebody waits: no longer than until then. */
+void feed_waiter_due(FeedHub *hub, FeedWaiter *waiter, int64_t deadline_ns);
 /* After it returns ready() is neither running nor called, nor is batch_ready on behalf of this one; unless it is called
  * from inside of one of those, by the hub's thread. May give the lock back meanwhile. */
 void feed_waiter_cancel(FeedHub *hub, FeedWaiter *waiter);

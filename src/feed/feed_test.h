@@ -45,6 +45,61 @@ static inline void hub_done(Hub *h)
         world_done(&h->w);
 }
 
+/* --- the same over a store with other options --- */
+static inline void open_world(Hub *h, const StoreOptions *with)
+{
+        StoreOptions options = *with;
+        options.os = sim_os(h->w.sim);
+        options.path = "data";
+        ok(store_open(&options, &h->w.store));
+        ok(catalog_open(h->w.store, &h->w.host, NULL, true, &h->w.catalog));
+        h->w.source = table_source(h->w.catalog);
+        hub_open(h);
+}
+
+static inline void begin_world(Hub *h, const StoreOptions *with)
+{
+        *h = (Hub){0};
+        world_init(&h->w, 7);
+        open_world(h, with);
+        make_table(&h->w, "test", "t");
+        h->table = find(&h->w, "test", "t");
+}
+
+/* Everything but the disk. */
+static inline void end_world(Hub *h)
+{
+        h->hub = feed_hub_close(h->hub);
+        h->w.source->table_unref(take(h->table));
+        h->w.catalog = table_source_close(h->w.catalog);
+        status_ignore(store_close(take(h->w.store)));
+}
+
+static inline void done_world(Hub *h)
+{
+        end_world(h);
+        arena_done(&h->w.arena);
+        sim_free(h->w.sim);
+}
+
+static inline void restart(Hub *h, const StoreOptions *with)
+{
+        end_world(h);
+        open_world(h, with);
+        h->table = find(&h->w, "test", "t");
+}
+
+static inline FeedSpec spec_of(Hub *h)
+{
+        return (FeedSpec){.table = h->table};
+}
+
+static inline Status try_since(Hub *h, FeedPlace place, Feed **ret_feed)
+{
+        FeedSpec spec = spec_of(h);
+        return h->feeds->open(h->feeds->ctx, &spec, &(FeedOptions){.since = &place}, ret_feed);
+}
+
 /* All that is committed is written, read and delivered. */
 static inline void hub_settle(Hub *h)
 {
@@ -59,11 +114,6 @@ static inline void set_row(Hub *h, int id, const char *text)
         Value row = text ? json(&h->w, text) : value_null();
         RowOutcome outcome = put(&h->w, h->table, value_number(id), row);
         assert_true(outcome.effect != ROW_FAILED);
-}
-
-static inline FeedSpec spec_of(Hub *h)
-{
-        return (FeedSpec){.table = h->table};
 }
 
 static inline Feed *open_feed(Hub *h, const FeedOptions *options)
@@ -107,7 +157,7 @@ static inline bool next_event(Hub *h, Feed *feed, FeedEvent *ret_event)
                 if (found || !h->feeds->is_long(feed))
                         return found;
                 if (!feed_has_events((RowFeed *)feed)) { /* others read the log: its turn comes */
-                        h->feeds->watch(feed, test_ignore, NULL, INT64_MAX);
+                        h->feeds->watch(feed, test_ignore, NULL, INT64_MAX, 0);
                         sim_advance_ns(h->w.sim, FEED_READER_WANTED_NS);
                         hub_settle(h);
                 }

@@ -6,7 +6,7 @@
 
 #include "os/thread.h"
 
-enum { WRITERS = 2, READERS = 3, COUNT = 300, ROOMS = 4 };
+enum { WRITERS = 2, READERS = 6, COUNT = 300, ROOMS = 4 };
 
 static int64_t now_ns(void)
 {
@@ -46,7 +46,8 @@ static void write_rows(void *arg)
 typedef struct Reader {
         Thread thread;
         Hub *h;
-        int room; /* -1: all */
+        int room;  /* -1: all */
+        bool slow; /* by a function that takes long: of all rows */
         bool resumes;
         Mutex mu;
         Cond cond;
@@ -72,6 +73,9 @@ static void reader_batch(void *ctx)
         mutex_unlock(&r->mu);
 }
 
+/* filter(id + 1 > 0): all rows. */
+static const char all_rows[] = "[69,[[2,[1]],[65,[[21,[[24,[[170,[[10,[1]],\"id\"]],1]],0]],[2,[[10,[1]]]],[2,[]]]]]]";
+
 static Feed *reader_open(Reader *r, const FeedPlace *since)
 {
         static const Bytes field = {(const uint8_t *)"room", 4};
@@ -80,6 +84,8 @@ static Feed *reader_open(Reader *r, const FeedPlace *since)
         FeedCondition condition = {.kind = FEED_FIELD_IN, .path = {&field, 1}, .values = &v, .value_count = 1};
         FeedSpec spec = {
                 .table = r->h->table, .conditions = &condition, .condition_count = r->room >= 0, .exact = true};
+        if (r->slow)
+                spec = (FeedSpec){.table = r->h->table, .function = BYTES_STR(all_rows)};
         Status st = r->h->feeds->open(r->h->feeds->ctx, &spec, &(FeedOptions){.since = since}, &feed);
         assert(!st);
         r->h->feeds->set_batch(feed, reader_batch, r);
@@ -88,12 +94,20 @@ static Feed *reader_open(Reader *r, const FeedPlace *since)
 
 static void reader_wait(Reader *r, Feed *feed)
 {
-        r->h->feeds->watch(feed, reader_ready, r, now_ns() + 500000000);
+        r->h->feeds->watch(feed, reader_ready, r, now_ns() + 500000000, 0);
         mutex_lock(&r->mu);
         while (!r->ready)
                 cond_wait(&r->cond, &r->mu);
         r->ready = false;
         mutex_unlock(&r->mu);
+}
+
+/* Whatever its function took. */
+static void make_slow(const Reader *r, Feed *feed)
+{
+        feed_hub_lock(r->h->hub);
+        feed_class_took(row_of(feed)->class, 1000000000);
+        feed_hub_unlock(r->h->hub);
 }
 
 /* Every row of its rooms once, each writer's in order. */
@@ -114,6 +128,8 @@ static void read_rows(void *arg)
         while (r->count < wanted) {
                 FeedEvent e;
                 bool found;
+                if (r->slow)
+                        make_slow(r, feed);
                 Status st = r->h->feeds->next(feed, &arena, &e, &found);
                 assert(!st);
                 if (!found) {
@@ -129,7 +145,7 @@ static void read_rows(void *arg)
                 if (r->resumes && ++step % 20 == 0) {
                         place = r->h->feeds->place(feed);
                         if (step % 40 == 0) /* closed while it waits */
-                                r->h->feeds->watch(feed, reader_ready, r, INT64_MAX);
+                                r->h->feeds->watch(feed, reader_ready, r, INT64_MAX, 0);
                         r->h->feeds->close(feed);
                         mutex_lock(&r->mu);
                         r->ready = false;
@@ -155,7 +171,8 @@ static void churn(void *arg)
                         r.room = i % 5 - 1;
                         feeds[i] = reader_open(&r, NULL);
                         if (i % 2)
-                                h->feeds->watch(feeds[i], reader_ready, &r, i % 4 == 1 ? INT64_MAX : now_ns() + 100000);
+                                h->feeds->watch(feeds[i], reader_ready, &r, i % 4 == 1 ? INT64_MAX : now_ns() + 100000,
+                                                0);
                 }
                 for (int i = 0; i < 8; i++)
                         h->feeds->close(feeds[(i * 3) % 8]);
@@ -164,7 +181,8 @@ static void churn(void *arg)
         mutex_done(&r.mu);
 }
 
-static void test_threads(void **state)
+/* `reader_max` 1: whoever resumes while another does goes with the convoy. */
+static FeedHubStats run_threads(size_t reader_max)
 {
         Hub h;
         Writer writers[WRITERS];
@@ -173,10 +191,12 @@ static void test_threads(void **state)
         FeedHubStats stats;
         hub_init_world(&h, true);
         h.hub->options.queue_max_bytes = 2000;
+        if (reader_max)
+                h.hub->options.reader_max = reader_max;
         atomic_store(&churn_ends, false);
         for (int i = 0; i < READERS; i++) {
                 Reader *r = &readers[i];
-                *r = (Reader){.h = &h, .room = i - 1, .resumes = i != 1};
+                *r = (Reader){.h = &h, .room = i < 3 ? i - 1 : -1, .slow = i >= 3, .resumes = i != 1 && i != 4};
                 for (int k = 0; k < WRITERS; k++)
                         r->got[k] = -1;
                 mutex_init(&r->mu);
@@ -205,15 +225,35 @@ static void test_threads(void **state)
         atomic_store(&churn_ends, true);
         thread_join(&churner);
         feed_hub_stats(h.hub, &stats);
-        assert_int_equal(stats.feeds + stats.classes + stats.tables + stats.readers, 0);
+        assert_int_equal(stats.feeds + stats.classes + stats.tables + stats.readers + stats.travelling, 0);
         assert_int_equal(stats.queued_events + stats.queued_bytes, 0);
         hub_done(&h);
+        return stats;
+}
+
+enum { RUNS = 30 }; /* until what is to be tried has happened, which threads decide */
+
+static void test_threads(void **state)
+{
+        uint64_t worked = 0;
+        for (int n = 0; n < RUNS && !worked; n++)
+                worked = run_threads(0).worked;
+        assert_true(worked > 0);
+}
+
+static void test_convoy(void **state)
+{
+        uint64_t journeys = 0;
+        for (int n = 0; n < RUNS && !journeys; n++)
+                journeys = run_threads(1).journeys;
+        assert_true(journeys > 0);
 }
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_threads),
+                cmocka_unit_test(test_convoy),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

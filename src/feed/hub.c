@@ -1,11 +1,4 @@
-/* hub.c - the thread that follows the log and gives each commit to the feeds that it concerns.
- *
- *      a commit   collect    under the lock: which classes may it concern? FeedHub.collected = its position
- *                 evaluate   without: what do they show of it? Events are made, once for a class
- *                 deliver    under the lock: into the queues of each class's feeds. FeedHub.delivered = its position
- *
- * A feed that comes between the first step and the last has read this commit itself, or does not want it: it attaches
- * behind `collected` only, and deliver passes over feeds that are further than the commit. */
+/* hub.c - the hub: tables that have feeds, the thread that follows the log at its end, the FeedSource. */
 #include "feed/hub_int.h"
 
 #include <assert.h>
@@ -31,8 +24,7 @@ uint64_t feed_hub_incarnation(FeedHub *hub, uint64_t position)
         return position > hub->incarnation_after ? hub->incarnation : store_incarnation(hub->store, position);
 }
 
-/* Room for one more of an array. */
-static Status reserve(void *items, size_t size, size_t count, size_t *capacity)
+Status feed_reserve(void *items, size_t size, size_t count, size_t *capacity)
 {
         void **array = items;
         if (count < *capacity)
@@ -128,8 +120,8 @@ static Status use_index(FeedTable *table, Bytes name, TableIndex *found, FeedInd
 static void follow_from(FeedHub *hub, uint64_t position)
 {
         hub->following = true;
-        hub->collected = MAX(hub->collected, position);
-        atomic_store(&hub->delivered, hub->collected);
+        hub->present.collected = MAX(hub->present.collected, position);
+        follower_set_delivered(&hub->present, hub->present.collected);
         feed_hub_wake(hub);
 }
 
@@ -183,297 +175,6 @@ FeedTable *feed_hub_leave(RowFeed *feed)
         return table_release(hub, feed->table);
 }
 
-/* --- collect --- */
-
-static Status add_candidate(void *ctx, FeedClass *class)
-{
-        FeedHub *hub = ctx;
-        TRY(reserve(&hub->candidates, sizeof(Candidate), hub->candidate_count, &hub->candidate_capacity));
-        hub->candidates[hub->candidate_count++] = (Candidate){.class = feed_class_ref(class),
-                                                              .change = (uint32_t)hub->change_count,
-                                                              .plain = feed_class_is_plain(class),
-                                                              .slow = feed_class_is_slow(class)};
-        return ST_OK;
-}
-
-/* It cannot be said whom the commit concerns: they find out themselves. */
-static void detach_table(FeedTable *table, uint64_t position)
-{
-        for (RowFeed *feed = table->feeds; feed; feed = feed->table_next)
-                if (feed->state == FEED_STATE_ATTACHED && feed->position < position)
-                        feed_detach(feed);
-}
-
-static Status collect_row(FeedHub *hub, FeedTable *table, const Record *record)
-{
-        TRY(reserve(&hub->changes, sizeof(RowChanged), hub->change_count, &hub->change_capacity));
-        RowChanged *changed = &hub->changes[hub->change_count];
-        TRY(feed_row_changed(record, table->primary_key, &hub->arena, changed));
-        size_t before = hub->candidate_count;
-        TRY(match_find(table->match, changed->key, changed->old_row, changed->new_row, &hub->arena, add_candidate,
-                       hub));
-        hub->change_count += hub->candidate_count > before;
-        return ST_OK;
-}
-
-static void table_dropped(FeedTable *table, uint64_t position)
-{
-        table->dropped_position = position;
-        for (RowFeed *feed = table->feeds; feed; feed = feed->table_next)
-                if (feed->state == FEED_STATE_ATTACHED)
-                        feed_waiter_signal(feed->hub, &feed->waiter);
-}
-
-static void catalog_changed(FeedHub *hub, Bytes key)
-{
-        size_t cursor = 0;
-        uint64_t id;
-        void *found;
-        while (nummap_next(hub->tables, &cursor, &id, &found)) {
-                FeedTable *table = found;
-                if (table_document_is(table->table, key))
-                        table->changed = hub->catalog_changed = true;
-        }
-}
-
-/* One slice of a commit, from *offset on; under the lock. */
-static Status collect(FeedHub *hub, const TailCommit *commit, size_t *offset, bool *ret_end)
-{
-        FeedTable *table = NULL;
-        uint64_t table_id = 0;
-        Record record;
-        bool found = true;
-        while (hub->candidate_count < FEED_SLICE) {
-                TRY(record_next(commit->body, offset, &record, &found));
-                *ret_end = !found;
-                if (!found)
-                        return ST_OK;
-                if (record.table_id == TABLE_CATALOG_ID)
-                        catalog_changed(hub, record.key);
-                if (record.tree != 0)
-                        continue;
-                if (record.table_id != table_id) {
-                        table_id = record.table_id;
-                        table = nummap_get(hub->tables, table_id);
-                }
-                if (!table)
-                        continue;
-                if (record.kind == RECORD_DROP)
-                        table_dropped(table, commit->position);
-                if (!table->attached_count || (record.kind != RECORD_PUT && record.kind != RECORD_DELETE))
-                        continue;
-                Status st = collect_row(hub, table, &record);
-                if (st) {
-                        log_status(LOG_WARN, "feeds",
-                                   status_context(st, "finding whom commit %" PRIu64 " concerns", commit->position));
-                        detach_table(table, commit->position);
-                }
-        }
-        *ret_end = false;
-        return ST_OK;
-}
-
-/* --- evaluate --- */
-
-/* The class's feeds read this commit themselves. Takes the reference. */
-static void leave_behind(FeedHub *hub, FeedClass *class)
-{
-        Status st = reserve(&hub->behind, sizeof(FeedClass *), hub->behind_count, &hub->behind_capacity);
-        if (!st) {
-                hub->behind[hub->behind_count++] = class;
-                return;
-        }
-        status_ignore(st);
-        mutex_lock(&hub->mu); /* no memory to do it later: now */
-        for (RowFeed *feed = match_user(class), *next; feed; feed = next) {
-                next = feed->class_next;
-                if (feed->position < hub->collected)
-                        feed_detach(feed);
-        }
-        mutex_unlock(&hub->mu);
-        feed_class_unref(class);
-}
-
-static Status add_shown(FeedHub *hub, FeedClass *class, const RowChanged *changed)
-{
-        MatchShown *shown;
-        size_t count;
-        TRY(feed_class_show(class, changed->key, changed->old_row, changed->new_row, &hub->arena, &shown, &count));
-        for (size_t i = 0; i < count; i++) {
-                TRY(reserve(&hub->findings, sizeof(Finding), hub->finding_count, &hub->finding_capacity));
-                Finding *finding = &hub->findings[hub->finding_count];
-                TRY(feed_item_new(hub, changed->key, &shown[i], &finding->item));
-                finding->class = feed_class_ref(class);
-                finding->number = hub->finding_count++;
-                hub->found_bytes += feed_item_bytes(finding->item);
-        }
-        return ST_OK;
-}
-
-static void evaluate_one(FeedHub *hub, Candidate *candidate)
-{
-        FeedClass *class = take(candidate->class);
-        bool too_much = hub->found_bytes > hub->options.memory_max_bytes / 4 || candidate->slow ||
-                        (!candidate->plain && hub->functions_ns > FEED_FUNCTIONS_NS);
-        if (too_much) {
-                leave_behind(hub, class);
-                return;
-        }
-        int64_t began_ns = candidate->plain ? 0 : feed_hub_now_ns(hub);
-        Status st = add_shown(hub, class, &hub->changes[candidate->change]);
-        if (!candidate->plain) {
-                int64_t ns = feed_hub_now_ns(hub) - began_ns;
-                hub->functions_ns += ns;
-                feed_class_took(class, ns);
-        }
-        if (st) {
-                status_ignore(st);
-                leave_behind(hub, class);
-                return;
-        }
-        feed_class_unref(class);
-}
-
-/* Those that are quick first: functions have a time together for a commit. */
-static void evaluate(FeedHub *hub)
-{
-        for (size_t i = 0; i < hub->candidate_count; i++)
-                if (hub->candidates[i].plain)
-                        evaluate_one(hub, &hub->candidates[i]);
-        for (size_t i = 0; i < hub->candidate_count; i++)
-                if (hub->candidates[i].class)
-                        evaluate_one(hub, &hub->candidates[i]);
-        hub->candidate_count = hub->change_count = 0;
-        arena_reset(&hub->arena);
-}
-
-/* --- deliver --- */
-
-/* Of one class together, in their order. */
-static int compare_findings(const void *a, const void *b)
-{
-        const Finding *x = a, *y = b;
-        if (x->class != y->class)
-                return x->class < y->class ? -1 : 1;
-        return x->number < y->number ? -1 : x->number > y->number;
-}
-
-static void detach_behind(FeedHub *hub, uint64_t position)
-{
-        for (size_t i = 0; i < hub->behind_count; i++)
-                for (RowFeed *feed = match_user(hub->behind[i]), *next; feed; feed = next) {
-                        next = feed->class_next;
-                        if (feed->position >= position)
-                                continue;
-                        hub->detached_costly++;
-                        feed_detach(feed);
-                }
-}
-
-/* The events of one class, findings[0 .. count - 1]. */
-static void deliver_findings(FeedHub *hub, const TailCommit *commit, const Finding *findings, size_t count)
-        REQUIRES(hub->mu)
-{
-        FeedItem *few[8], **items = count <= ELEMENTS(few) ? few : mem_alloc(count * sizeof(FeedItem *));
-        for (size_t i = 0; i < count && items; i++) {
-                items[i] = findings[i].item;
-                items[i]->position = commit->position;
-                items[i]->wall_us = commit->wall_us;
-                items[i]->index = (uint32_t)i;
-                items[i]->last = i + 1 == count;
-        }
-        for (RowFeed *feed = match_user(findings[0].class), *next; feed; feed = next) {
-                next = feed->class_next;
-                if (items)
-                        feed_deliver(feed, items, count);
-                else if (feed->position < commit->position)
-                        feed_detach(feed);
-        }
-        if (items != few)
-                mem_free(items);
-}
-
-static void deliver(FeedHub *hub, const TailCommit *commit) REQUIRES(hub->mu)
-{
-        const Finding *findings = hub->findings;
-        size_t count = hub->finding_count;
-        detach_behind(hub, commit->position);
-        if (count > 1)
-                qsort(hub->findings, count, sizeof(Finding), compare_findings);
-        for (size_t i = 0, end; i < count; i = end) {
-                for (end = i + 1; end < count && findings[end].class == findings[i].class;)
-                        end++;
-                deliver_findings(hub, commit, findings + i, end - i);
-        }
-        hub->matched_events += count;
-        hub->matched_commits++;
-        atomic_store(&hub->delivered, commit->position);
-        feed_hub_trim(hub);
-}
-
-static void forget_findings(FeedHub *hub)
-{
-        for (size_t i = 0; i < hub->finding_count; i++) {
-                feed_item_unref(hub->findings[i].item);
-                feed_class_unref(hub->findings[i].class);
-        }
-        for (size_t i = 0; i < hub->behind_count; i++)
-                feed_class_unref(hub->behind[i]);
-        hub->finding_count = hub->behind_count = 0;
-        hub->found_bytes = 0;
-        hub->functions_ns = 0;
-}
-
-static void detach_all(FeedHub *hub, uint64_t position)
-{
-        size_t cursor = 0;
-        uint64_t id;
-        void *table;
-        while (nummap_next(hub->tables, &cursor, &id, &table))
-                detach_table(table, position);
-}
-
-/* A slice of the commit; *ret_done: all of it is collected, or it was before. */
-static Status collect_slice(FeedHub *hub, const TailCommit *commit, size_t *offset, bool *ret_done, bool *ret_nobody)
-{
-        Status st = ST_OK;
-        mutex_lock(&hub->mu);
-        bool old = *offset == 0 && commit->position <= hub->collected;
-        *ret_done = *ret_nobody = old;
-        if (!old) {
-                hub->collected = commit->position;
-                st = collect(hub, commit, offset, ret_done);
-                *ret_nobody = !st && *ret_done && !hub->candidate_count && !hub->finding_count && !hub->behind_count;
-                if (*ret_nobody) { /* as it is mostly */
-                        hub->matched_commits++;
-                        atomic_store(&hub->delivered, commit->position);
-                }
-        }
-        mutex_unlock(&hub->mu);
-        return st;
-}
-
-static void match_commit(FeedHub *hub, const TailCommit *commit)
-{
-        bool done = false, nobody = false;
-        Status st = ST_OK;
-        for (size_t offset = 0; !done && !st;) {
-                st = collect_slice(hub, commit, &offset, &done, &nobody);
-                if (nobody)
-                        return;
-                evaluate(hub);
-        }
-        mutex_lock(&hub->mu);
-        if (st) /* whoever reads it is told why it cannot be read */
-                detach_all(hub, commit->position);
-        deliver(hub, commit);
-        hub->lag_us = os_wall_us(hub->os) - commit->wall_us;
-        mutex_unlock(&hub->mu);
-        if (st)
-                log_status(LOG_WARN, "feeds", st);
-        forget_findings(hub);
-}
-
 /* --- following the log --- */
 
 static void on_written(void *ctx)
@@ -483,7 +184,7 @@ static void on_written(void *ctx)
 
 static void stop_following(FeedHub *hub)
 {
-        tail_close(take(hub->reader));
+        tail_close(take(hub->present.reader));
         tail_unwatch(take(hub->watch));
 }
 
@@ -496,15 +197,15 @@ static void begin_anew(FeedHub *hub)
         uint64_t id;
         void *found;
         mutex_lock(&hub->mu);
-        detach_all(hub, written + 1);
+        follower_detach_all(&hub->present, written + 1);
         while (nummap_next(hub->tables, &cursor, &id, &found)) {
                 FeedTable *table = found;
                 if (store_table_dropped(table_store(table->table)))
-                        table_dropped(table, written);
+                        follower_table_dropped(&hub->present, table, written);
                 table->changed = hub->catalog_changed = true;
         }
-        hub->collected = MAX(hub->collected, written);
-        atomic_store(&hub->delivered, hub->collected);
+        hub->present.collected = MAX(hub->present.collected, written);
+        follower_set_delivered(&hub->present, hub->present.collected);
         mutex_unlock(&hub->mu);
         stop_following(hub);
 }
@@ -530,18 +231,16 @@ static Status start_following(FeedHub *hub, uint64_t after)
 {
         if (!hub->watch)
                 TRY(tail_watch(hub->store, on_written, hub, &hub->watch));
-        if (!hub->reader)
-                TRY(tail_open(hub->store, after, &hub->reader));
+        if (!hub->present.reader)
+                TRY(tail_open(hub->store, after, &hub->present.reader));
         return ST_OK;
 }
 
 static Status follow(FeedHub *hub, bool *ret_more)
 {
-        TailCommit commit;
-        uint64_t present = 0;
         mutex_lock(&hub->mu);
         bool following = hub->following;
-        uint64_t after = atomic_load(&hub->delivered);
+        uint64_t after = atomic_load(&hub->present.delivered);
         mutex_unlock(&hub->mu);
         *ret_more = false;
         if (!following) {
@@ -549,15 +248,7 @@ static Status follow(FeedHub *hub, bool *ret_more)
                 return ST_OK;
         }
         TRY(start_following(hub, after));
-        for (size_t n = 0; n < FEED_ROUND_COMMITS; n++) {
-                TRY(tail_next(hub->reader, &commit, ret_more));
-                if (!*ret_more)
-                        break;
-                /* It may be written before it is published: who is told of it shall see it. */
-                if (commit.position > present)
-                        present = tail_present(hub->store);
-                match_commit(hub, &commit);
-        }
+        TRY(follower_read(&hub->present, ret_more));
         hub->failures = 0;
         if (atomic_exchange(&hub->failing, false))
                 log_notice("feeds", "the log can be read again");
@@ -578,7 +269,7 @@ typedef struct WatchedList {
 /* With a reference each. */
 static Status watch_one(WatchedList *list, FeedTable *table, FeedIndex *index)
 {
-        TRY(reserve(&list->items, sizeof(Watched), list->count, &list->capacity));
+        TRY(feed_reserve(&list->items, sizeof(Watched), list->count, &list->capacity));
         list->items[list->count++] = (Watched){table, index};
         table->refs++;
         if (index)
@@ -666,23 +357,26 @@ Status feed_hub_step(FeedHub *hub, bool *ret_more)
 {
         int64_t next_ns;
         assert(!hub->thread_started);
+        bool travels;
         round_of(hub, &next_ns, ret_more);
+        convoy_round(hub, &next_ns, &travels);
+        *ret_more |= travels;
         return ST_OK;
 }
 
-static bool wait_for_work(FeedHub *hub, int64_t until_ns)
+bool feed_hub_wait(FeedHub *hub, Cond *wake, bool *woken, int64_t until_ns)
 {
         mutex_lock(&hub->wake_mu);
-        while (!hub->woken && !hub->closing) {
+        while (!*woken && !hub->closing) {
                 int64_t now_ns = feed_hub_now_ns(hub);
                 if (until_ns <= now_ns)
                         break;
                 if (until_ns == INT64_MAX)
-                        cond_wait(&hub->wake, &hub->wake_mu);
+                        cond_wait(wake, &hub->wake_mu);
                 else
-                        (void)cond_wait_for(&hub->wake, &hub->wake_mu, (uint64_t)(until_ns - now_ns));
+                        (void)cond_wait_for(wake, &hub->wake_mu, (uint64_t)(until_ns - now_ns));
         }
-        hub->woken = false;
+        *woken = false;
         bool closing = hub->closing;
         mutex_unlock(&hub->wake_mu);
         return !closing;
@@ -692,7 +386,7 @@ static void hub_thread(void *arg)
 {
         FeedHub *hub = arg;
         int64_t next_ns = INT64_MAX;
-        while (wait_for_work(hub, next_ns)) {
+        while (feed_hub_wait(hub, &hub->wake, &hub->woken, next_ns)) {
                 bool more = true;
                 while (more)
                         round_of(hub, &next_ns, &more);
@@ -725,9 +419,9 @@ static bool source_is_long(Feed *feed)
 {
         return feed->ops->is_long(feed);
 }
-static void source_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns)
+static void source_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position)
 {
-        feed->ops->watch(feed, ready, ctx, deadline_ns);
+        feed->ops->watch(feed, ready, ctx, deadline_ns, position);
 }
 static FeedPlace source_place(Feed *feed)
 {
@@ -753,9 +447,11 @@ static void hub_init(FeedHub *hub)
 {
         mutex_init(&hub->wake_mu);
         cond_init(&hub->wake);
+        cond_init(&hub->convoy_wake);
         mutex_init(&hub->mu);
         cond_init(&hub->calls_done);
-        arena_init(&hub->arena, 0);
+        follower_init(&hub->present, hub, FOLLOW_PRESENT);
+        follower_init(&hub->past, hub, FOLLOW_PAST);
         hub->sweep.fire = catchup_sweep;
         hub->source = (FeedSource){.ctx = hub,
                                    .open = source_open,
@@ -799,6 +495,10 @@ Status feed_hub_open(Store *store, TableCatalog *catalog, const HostOps *host, O
                 st = thread_start(&hub->thread, "feeds", hub_thread, hub);
                 hub->thread_started = !st;
         }
+        if (!st && !hub->options.by_hand) {
+                st = thread_start(&hub->convoy_thread, "feeds-past", convoy_thread, hub);
+                hub->convoy_started = !st;
+        }
         if (st) {
                 feed_hub_close(hub);
                 return st;
@@ -813,23 +513,23 @@ FeedHub *feed_hub_close(FeedHub *hub)
                 return NULL;
         hub->system = system_feeds_free(hub->system);
         assert(hub->feed_count == 0);
-        if (hub->thread_started) {
-                mutex_lock(&hub->wake_mu);
-                hub->closing = true;
-                cond_signal(&hub->wake);
-                mutex_unlock(&hub->wake_mu);
+        mutex_lock(&hub->wake_mu);
+        hub->closing = true;
+        cond_signal(&hub->wake);
+        cond_signal(&hub->convoy_wake);
+        mutex_unlock(&hub->wake_mu);
+        if (hub->convoy_started)
+                thread_join(&hub->convoy_thread);
+        if (hub->thread_started)
                 thread_join(&hub->thread);
-        }
         stop_following(hub);
         feed_wake_done(hub);
         nummap_free(hub->tables);
-        arena_done(&hub->arena);
-        mem_free(hub->changes);
-        mem_free(hub->candidates);
-        mem_free(hub->findings);
-        mem_free(hub->behind);
+        follower_done(&hub->present);
+        follower_done(&hub->past);
         cond_done(&hub->calls_done);
         mutex_done(&hub->mu);
+        cond_done(&hub->convoy_wake);
         cond_done(&hub->wake);
         mutex_done(&hub->wake_mu);
         mem_free(hub);
@@ -841,7 +541,7 @@ void feed_hub_stats(FeedHub *hub, FeedHubStats *ret_stats)
         uint64_t written = tail_written_position(hub->store);
         size_t system_feeds = system_feeds_count(hub->system);
         mutex_lock(&hub->mu);
-        uint64_t delivered = atomic_load(&hub->delivered);
+        uint64_t delivered = atomic_load(&hub->present.delivered);
         *ret_stats = (FeedHubStats){
                 .feeds = hub->feed_count,
                 .system_feeds = system_feeds,
@@ -852,16 +552,20 @@ void feed_hub_stats(FeedHub *hub, FeedHubStats *ret_stats)
                 .queued_bytes = atomic_load(&hub->queued_bytes) + hub->ring_bytes,
                 .memory_max_bytes = hub->options.memory_max_bytes,
                 .readers = hub->reader_count,
-                .commits = hub->matched_commits,
+                .travelling = hub->convoy.count,
+                .journeys = hub->convoy.journeys,
+                .journey_commits = hub->past.commits,
+                .commits = hub->present.commits,
                 .events = hub->matched_events,
                 .delivered = hub->delivered_events,
                 .caught_up = atomic_load(&hub->caught_up),
                 .detached_slow = hub->detached_slow,
-                .detached_costly = hub->detached_costly,
+                .detached_large = hub->detached_large,
+                .worked = atomic_load(&hub->worked),
                 .lost = hub->lost,
                 .skipped = hub->skipped,
                 .lag_positions = hub->following && written > delivered ? written - delivered : 0,
-                .lag_us = hub->lag_us,
+                .lag_us = hub->present.lag_us,
                 .failing = atomic_load(&hub->failing),
         };
         mutex_unlock(&hub->mu);

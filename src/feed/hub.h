@@ -23,15 +23,18 @@ typedef struct FeedHubOptions {
 typedef struct FeedHubStats {
         size_t feeds;           /* of ordinary tables, open */
         size_t system_feeds;    /* of tables of `rethinkdb`, open */
-        size_t attached;        /* of these: get what the hub's thread finds; the others read the log themselves */
+        size_t attached;        /* of these: get what the hub's threads find; the others read the log themselves */
         size_t classes, tables; /* different ones of those that are attached */
         size_t queued_events, queued_bytes, memory_max_bytes;
-        size_t readers;           /* of the log, of feeds that catch up */
+        size_t readers;                     /* of the log, of feeds that catch up each by itself */
+        size_t travelling;                  /* feeds that are taken through the log together, since they are many */
+        uint64_t journeys, journey_commits; /* times that some were; commits read for them */
         uint64_t commits, events; /* that the thread has read; that it has found for classes, since the start */
         uint64_t delivered;       /* events put into queues */
         uint64_t caught_up;       /* events that feeds read from the log themselves */
         uint64_t detached_slow;   /* times that a feed was detached: its queue, or all together, had grown too large */
-        uint64_t detached_costly; /* ... its function takes long */
+        uint64_t detached_large;  /* ... a commit had more for it than there is memory */
+        uint64_t worked;          /* rows that feeds have evaluated for all of their class: its function takes long */
         uint64_t lost, skipped;   /* times that the log did not reach back; events dropped for changefeed_queue_size */
         uint64_t lag_positions;   /* commits that are written and not delivered yet */
         int64_t lag_us;           /* between the making of the last commit that was delivered, and that */

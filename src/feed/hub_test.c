@@ -73,7 +73,7 @@ static void test_changes(void **state)
         expect_events(&h, feed, "");
         h.feeds->close(feed);
         hub_settle(&h);
-        assert_null(h.hub->reader); /* nobody is there: nothing is followed */
+        assert_null(h.hub->present.reader); /* nobody is there: nothing is followed */
         expect_nothing_left(&h);
         hub_done(&h);
 }
@@ -177,10 +177,10 @@ static void test_reopened(void **state)
                 set_row(&h, i, arena_printf(&h.w.arena, "{\"id\":%d}", i));
         ok(tail_step(h.w.store));
         feed = open_feed(&h, NULL);
-        uint64_t collected = h.hub->collected;
+        uint64_t collected = h.hub->present.collected;
         for (bool more = true; more;) {
                 ok(feed_hub_step(h.hub, &more));
-                assert_true(h.hub->collected >= collected);
+                assert_true(h.hub->present.collected >= collected);
         }
         assert_int_equal(stats_of(&h).commits, 2); /* that made the catalog and the table */
         set_row(&h, 9, "{\"id\":9}");
@@ -301,7 +301,7 @@ static void test_drop(void **state)
 {
         Hub h;
         Value result;
-        uint64_t position;
+        uint64_t position = 0;
         hub_init_world(&h, false);
         h.hub->options.queue_max_bytes = 150;
         Feed *feed = open_feed(&h, NULL), *slow = open_feed(&h, NULL);
@@ -356,7 +356,7 @@ static void test_watch(void **state)
         Waiting w = {.h = &h, .feed = feed};
         int64_t now_ns = os_mono_ns(sim_os(h.w.sim));
         h.feeds->set_batch(feed, on_batch, &w);
-        h.feeds->watch(feed, on_ready, &w, INT64_MAX);
+        h.feeds->watch(feed, on_ready, &w, INT64_MAX, 0);
         hub_settle(&h);
         assert_int_equal(w.ready, 0);
         set_row(&h, 1, "{\"id\":1}");
@@ -364,22 +364,22 @@ static void test_watch(void **state)
         hub_settle(&h);
         assert_int_equal(w.ready, 1);
         assert_int_equal(w.batches, 1);
-        h.feeds->watch(feed, on_ready, &w, INT64_MAX); /* something is there */
+        h.feeds->watch(feed, on_ready, &w, INT64_MAX, 0); /* something is there */
         assert_int_equal(w.ready, 2);
         assert_int_equal(w.batches, 1);
         (void)events(&h, feed);
         /* A deadline. */
-        h.feeds->watch(feed, on_ready, &w, now_ns + 5000000);
+        h.feeds->watch(feed, on_ready, &w, now_ns + 5000000, 0);
         hub_settle(&h);
         assert_int_equal(w.ready, 2);
         sim_advance_ns(h.w.sim, 6000000);
         hub_settle(&h);
         assert_int_equal(w.ready, 3);
-        h.feeds->watch(feed, on_ready, &w, now_ns);
+        h.feeds->watch(feed, on_ready, &w, now_ns, 0);
         assert_int_equal(w.ready, 4);
         /* No more. */
-        h.feeds->watch(feed, on_ready, &w, INT64_MAX);
-        h.feeds->watch(feed, NULL, NULL, 0);
+        h.feeds->watch(feed, on_ready, &w, INT64_MAX, 0);
+        h.feeds->watch(feed, NULL, NULL, 0, 0);
         set_row(&h, 3, "{\"id\":3}");
         hub_settle(&h);
         assert_int_equal(w.ready, 4);
@@ -388,12 +388,12 @@ static void test_watch(void **state)
         Feed *others[20];
         for (int i = 0; i < 20; i++) {
                 others[i] = open_feed(&h, NULL);
-                h.feeds->watch(others[i], on_ready, &w, now_ns + 1000000000 + (i * 7 % 20) * 1000);
+                h.feeds->watch(others[i], on_ready, &w, now_ns + 1000000000 + (i * 7 % 20) * 1000, 0);
         }
         assert_int_equal(h.hub->timer_count, 20);
         for (int i = 0; i < 19; i++) {
                 if (i % 2)
-                        h.feeds->watch(others[i], NULL, NULL, 0);
+                        h.feeds->watch(others[i], NULL, NULL, 0, 0);
                 h.feeds->close(others[i]);
         }
         assert_int_equal(h.hub->timer_count, 1);
@@ -403,6 +403,61 @@ static void test_watch(void **state)
         assert_int_equal(h.hub->timer_count, 0);
         h.feeds->close(others[19]);
         h.feeds->close(feed);
+        expect_nothing_left(&h);
+        hub_done(&h);
+}
+
+/* Who reads the log itself may be further than the hub; others are told when they have come as far, though no commit
+ * was of interest to them. */
+static void test_watch_position(void **state)
+{
+        enum { FEEDS = 6 };
+        Hub h;
+        hub_init_world(&h, false);
+        Feed *feeds[FEEDS];
+        Waiting w[FEEDS];
+        for (int i = 0; i < FEEDS; i++) {
+                feeds[i] = open_filter(&h, i < 4 ? 9 : 1, NULL);
+                w[i] = (Waiting){.h = &h, .feed = feeds[i]};
+        }
+        const FeedPlace since = h.feeds->place(feeds[0]);
+        set_row(&h, 1, "{\"id\":1}");
+        hub_settle(&h);
+        Feed *reader = open_since(&h, since);
+        set_row(&h, 2, "{\"id\":2,\"a\":1}");
+        ok(tail_step(h.w.store));
+        expect_events(&h, reader, "1:-/{\"id\":1}|2:-/{\"a\":1,\"id\":2}|");
+        const uint64_t there = h.feeds->place(reader).position;
+        assert_int_equal(h.feeds->place(feeds[0]).position, there - 1);
+        h.feeds->watch(feeds[0], on_ready, &w[0], INT64_MAX, there);
+        h.feeds->watch(feeds[1], on_ready, &w[1], INT64_MAX, there + 1);
+        h.feeds->watch(feeds[2], on_ready, &w[2], INT64_MAX, there);
+        h.feeds->watch(feeds[2], NULL, NULL, 0, 0);
+        h.feeds->watch(feeds[3], on_ready, &w[3], INT64_MAX, there - 1); /* it is there */
+        assert_int_equal(w[3].ready, 1);
+        h.feeds->watch(feeds[3], on_ready, &w[3], INT64_MAX, there);
+        h.feeds->close(feeds[3]);
+        h.feeds->watch(feeds[4], on_ready, &w[4], INT64_MAX, there); /* the commit is of interest to it */
+        h.feeds->watch(feeds[5], on_ready, &w[5], INT64_MAX, there);
+        feed_hub_lock(h.hub);
+        feed_detach(row_of(feeds[5]));
+        feed_hub_unlock(h.hub);
+        assert_int_equal(w[0].ready, 0);
+        hub_settle(&h);
+        static const int readies[FEEDS] = {1, 0, 0, 1, 1, 1};
+        for (int i = 0; i < FEEDS; i++)
+                assert_int_equal(w[i].ready, readies[i]);
+        assert_int_equal(h.feeds->place(feeds[0]).position, there);
+        expect_events(&h, feeds[4], "2:-/{\"a\":1,\"id\":2}|");
+        expect_events(&h, feeds[5], "2:-/{\"a\":1,\"id\":2}|");
+        set_row(&h, 3, "{\"id\":3}");
+        hub_settle(&h);
+        assert_int_equal(w[0].ready, 1);
+        assert_int_equal(w[1].ready, 1);
+        h.feeds->close(reader);
+        for (int i = 0; i < FEEDS; i++)
+                if (i != 3)
+                        h.feeds->close(feeds[i]);
         expect_nothing_left(&h);
         hub_done(&h);
 }
@@ -419,7 +474,7 @@ static void test_close_inside(void **state)
         }
         w[0].closes = w[1].closes = NULL;
         for (int i = 0; i < 3; i++)
-                h.feeds->watch(w[i].feed, on_ready, &w[i], INT64_MAX);
+                h.feeds->watch(w[i].feed, on_ready, &w[i], INT64_MAX, 0);
         w[2].closes = w[1].feed; /* the class has the newest first */
         w[0].closes = NULL;
         set_row(&h, 1, "{\"id\":1}");
@@ -444,7 +499,7 @@ static void test_many_batches(void **state)
         for (int i = 0; i < FEEDS; i++) {
                 feeds[i] = (Waiting){.h = &h, .feed = open_feed(&h, NULL)};
                 h.feeds->set_batch(feeds[i].feed, on_batch, &loops[i % 2]);
-                h.feeds->watch(feeds[i].feed, on_ready, &feeds[i], INT64_MAX);
+                h.feeds->watch(feeds[i].feed, on_ready, &feeds[i], INT64_MAX, 0);
         }
         set_row(&h, 1, "{\"id\":1}");
         hub_settle(&h);
@@ -452,6 +507,44 @@ static void test_many_batches(void **state)
         for (int i = 0; i < FEEDS; i++) {
                 assert_int_equal(feeds[i].ready, 1);
                 h.feeds->close(feeds[i].feed);
+        }
+        expect_nothing_left(&h);
+        hub_done(&h);
+}
+
+/* After long silence all are called, but not all at once: what is written meanwhile does not wait for them. */
+static void test_silence(void **state)
+{
+        enum { FEEDS = 2 * FEED_CALLS_MAX + 10 };
+        static Waiting w[FEEDS];
+        Hub h;
+        bool more;
+        hub_init_world(&h, false);
+        for (int i = 0; i < FEEDS; i++) {
+                const FeedOptions options = {.heartbeat_ns = 1000000000};
+                w[i] = (Waiting){.h = &h, .feed = open_filter(&h, 1, &options)};
+        }
+        hub_settle(&h);
+        for (int i = 0; i < FEEDS; i++)
+                h.feeds->watch(w[i].feed, on_ready, &w[i], i ? INT64_MAX : INT64_MAX - 1, 0);
+        sim_advance_ns(h.w.sim, 5000000000);
+        hub_settle(&h);
+        assert_int_equal(h.hub->timer_count, 1);
+        set_row(&h, 1, "{\"id\":1}");
+        ok(tail_step(h.w.store));
+        for (int called = 0, rounds = 1; called < FEEDS; rounds++) {
+                ok(feed_hub_step(h.hub, &more));
+                called = 0;
+                for (int i = 0; i < FEEDS; i++)
+                        called += w[i].ready;
+                assert_int_equal(called, MIN(rounds * FEED_CALLS_MAX, FEEDS));
+        }
+        for (int i = 0; i < FEEDS; i++) {
+                if (i % 2) {
+                        expect_events(&h, w[i].feed, "IDLE|");
+                        h.feeds->watch(w[i].feed, on_ready, &w[i], INT64_MAX, 0);
+                }
+                h.feeds->close(w[i].feed);
         }
         expect_nothing_left(&h);
         hub_done(&h);
@@ -466,12 +559,14 @@ static void test_heartbeat(void **state)
         Feed *feed = open_feed(&h, &(FeedOptions){.heartbeat_ns = 1000000000});
         Waiting w = {.h = &h, .feed = feed};
         hub_settle(&h);
-        h.feeds->watch(feed, on_ready, &w, INT64_MAX);
+        h.feeds->watch(feed, on_ready, &w, INT64_MAX, 0);
+        assert_int_equal(h.hub->timer_count, 0); /* nothing moved */
         sim_advance_ns(h.w.sim, 1500000000);
         hub_settle(&h);
-        expect_events(&h, feed, ""); /* nothing moved */
+        assert_int_equal(w.ready, 0);
         put(&h.w, other, value_number(1), json(&h.w, "{\"id\":1}"));
         hub_settle(&h);
+        assert_int_equal(w.ready, 1);
         expect_events(&h, feed, "IDLE|");
         expect_events(&h, feed, "");
         assert_int_equal(h.feeds->place(feed).position, tail_present(h.w.store));
@@ -479,7 +574,7 @@ static void test_heartbeat(void **state)
         hub_settle(&h);
         expect_events(&h, feed, "");
         int before = w.ready;
-        h.feeds->watch(feed, on_ready, &w, INT64_MAX);
+        h.feeds->watch(feed, on_ready, &w, INT64_MAX, 0);
         sim_advance_ns(h.w.sim, 1000000000);
         hub_settle(&h);
         assert_int_equal(w.ready, before + 1);
@@ -492,41 +587,178 @@ static void test_heartbeat(void **state)
 
 /* --- functions --- */
 
-/* filter(a > 5), said by a function: it has to be asked. */
-static Feed *open_function(Hub *h)
+/* filter(a + 1 > 6), said by a function: it has to be asked. */
+static Feed *open_function(Hub *h, const FeedOptions *options)
 {
-        static const char function[] = "[69,[[2,[1]],[65,[[21,[[170,[[10,[1]],\"a\"]],5]],[2,[[10,[1]]]],[2,[]]]]]]";
+        static const char function[] =
+                "[69,[[2,[1]],[65,[[21,[[24,[[170,[[10,[1]],\"a\"]],1]],6]],[2,[[10,[1]]]],[2,[]]]]]]";
         Feed *feed;
         FeedSpec spec = {.table = h->table, .function = BYTES_STR(function)};
-        ok(h->feeds->open(h->feeds->ctx, &spec, NULL, &feed));
+        ok(h->feeds->open(h->feeds->ctx, &spec, options, &feed));
         return feed;
 }
 
-/* One that takes long is not for the hub's thread: its feeds read the log. */
-static void test_function(void **state)
+/* The time of tests stands still: evaluating makes a class quick again. */
+static void make_slow(Feed *feed)
 {
-        Hub h;
-        hub_init_world(&h, false);
-        Feed *feed = open_function(&h), *other = open_feed(&h, NULL);
-        Waiting w = {.h = &h, .feed = feed};
-        for (int i = 4; i <= 7; i++)
-                set_row(&h, i, arena_printf(&h.w.arena, "{\"id\":%d,\"a\":%d}", i, i));
-        hub_settle(&h);
-        expect_events(&h, feed, "6:-/{\"a\":6,\"id\":6}|7:-/{\"a\":7,\"id\":7}|");
         for (int i = 0; i < 100 && !feed_class_is_slow(row_of(feed)->class); i++)
                 feed_class_took(row_of(feed)->class, 1000000000);
         assert_true(feed_class_is_slow(row_of(feed)->class));
-        h.feeds->watch(feed, on_ready, &w, INT64_MAX);
-        (void)events(&h, other);
-        set_row(&h, 8, "{\"id\":8,\"a\":8}");
+}
+
+#define ROW(id, a) "{\"a\":" #a ",\"id\":" #id "}"
+
+/* One that takes long is not for the hub's thread: the first of its feeds that comes evaluates it for all. */
+static void test_function(void **state)
+{
+        enum { FEEDS = 5 };
+        Hub h;
+        Feed *feeds[FEEDS];
+        Waiting w[FEEDS];
+        hub_init_world(&h, false);
+        for (int i = 0; i < FEEDS; i++) {
+                feeds[i] = open_function(&h, NULL);
+                w[i] = (Waiting){.h = &h, .feed = feeds[i]};
+        }
+        set_row(&h, 5, ROW(5, 5));
+        set_row(&h, 6, ROW(6, 6));
+        hub_settle(&h);
+        for (int i = 0; i < FEEDS; i++)
+                expect_events(&h, feeds[i], "6:-/" ROW(6, 6) "|");
+        assert_int_equal(stats_of(&h).worked, 0);
+        make_slow(feeds[0]);
+        for (int i = 0; i < FEEDS; i++)
+                h.feeds->watch(feeds[i], on_ready, &w[i], INT64_MAX, 0);
+        set_rows(&h, 4, (const int[]){7, 2, 8, 9},
+                 (const char *const[]){ROW(7, 7), ROW(2, 2), ROW(8, 8), "{\"id\":9,\"a\":\"x\"}"});
+        set_row(&h, 3, ROW(3, 3));
+        set_row(&h, 7, NULL);
+        hub_settle(&h);
+        assert_int_equal(stats_of(&h).worked, 0);
+        for (int i = 0; i < FEEDS; i++) {
+                assert_int_equal(w[i].ready, 1);
+                assert_true(h.feeds->is_long(feeds[i]));
+                expect_events(&h, feeds[i],
+                              "7:-/" ROW(7, 7) ",8:-/" ROW(8, 8) ",ERROR Expected type STRING but found NUMBER.|7:" ROW(
+                                      7, 7) "/-|");
+                assert_false(h.feeds->is_long(feeds[i]));
+                assert_true(is_attached(feeds[i]));
+                assert_int_equal(h.feeds->place(feeds[i]).position, tail_present(h.w.store));
+        }
+        assert_int_equal(stats_of(&h).worked, 6);
+        assert_int_equal(stats_of(&h).caught_up, 0);
+        assert_int_equal(stats_of(&h).queued_events + stats_of(&h).queued_bytes, 0);
+        /* What nobody has come to evaluate, and what came behind it when it was quick again. */
+        make_slow(feeds[0]);
+        set_row(&h, 10, ROW(10, 10));
+        hub_settle(&h);
+        while (feed_class_is_slow(row_of(feeds[0])->class))
+                feed_class_took(row_of(feeds[0])->class, 0);
+        set_row(&h, 11, ROW(11, 11));
+        hub_settle(&h);
+        h.feeds->close(feeds[0]);
+        expect_events(&h, feeds[1], "10:-/" ROW(10, 10) "|11:-/" ROW(11, 11) "|");
+        feed_hub_lock(h.hub);
+        feed_detach(row_of(feeds[2]));
+        feed_hub_unlock(h.hub);
+        assert_int_equal(stats_of(&h).worked, 7);
+        expect_events(&h, feeds[2], "10:-/" ROW(10, 10) "|11:-/" ROW(11, 11) "|");
+        assert_int_equal(stats_of(&h).worked, 7);
+        /* A place between them means the same to who evaluates by himself. */
+        FeedEvent e;
+        (void)events(&h, feeds[3]);
+        make_slow(feeds[3]);
+        set_rows(&h, 3, (const int[]){12, 13, 14}, (const char *const[]){ROW(12, 12), ROW(13, 0), ROW(14, 14)});
+        hub_settle(&h);
+        assert_true(next_event(&h, feeds[3], &e));
+        assert_int_equal(e.place.index, 1);
+        Feed *since = open_function(&h, &(FeedOptions){.since = &e.place});
+        expect_events(&h, since, "14:-/" ROW(14, 14) "|");
+        expect_events(&h, feeds[3], "14:-/" ROW(14, 14) "|");
+        h.feeds->close(since);
+        for (int i = 1; i < FEEDS; i++)
+                h.feeds->close(feeds[i]);
+        expect_nothing_left(&h);
+        hub_done(&h);
+}
+
+/* While one evaluates, the others wait as for any event. */
+static void test_function_busy(void **state)
+{
+        Hub h;
+        hub_init_world(&h, false);
+        Feed *a = open_function(&h, NULL), *b = open_function(&h, NULL), *c = open_function(&h, NULL);
+        Waiting w = {.h = &h, .feed = b}, w2 = {.h = &h, .feed = c};
+        make_slow(a);
+        set_row(&h, 6, ROW(6, 6));
+        hub_settle(&h);
+        FeedWork *work = feed_item_work(row_of(a)->items[0]);
+        work->busy = true;
+        assert_false(h.feeds->is_long(b));
+        expect_events(&h, b, "");
+        h.feeds->watch(b, on_ready, &w, INT64_MAX, 0);
+        hub_settle(&h);
+        assert_int_equal(w.ready, 0);
+        work->busy = false;
+        expect_events(&h, a, "6:-/" ROW(6, 6) "|");
         hub_settle(&h);
         assert_int_equal(w.ready, 1);
-        assert_int_equal(stats_of(&h).detached_costly, 1);
-        assert_true(h.feeds->is_long(feed));
-        expect_events(&h, feed, "8:-/{\"a\":8,\"id\":8}|");
-        expect_events(&h, other, "8:-/{\"a\":8,\"id\":8}|");
-        h.feeds->close(feed);
-        h.feeds->close(other);
+        assert_false(h.feeds->is_long(b));
+        expect_events(&h, b, "6:-/" ROW(6, 6) "|");
+        expect_events(&h, c, "6:-/" ROW(6, 6) "|");
+        assert_int_equal(stats_of(&h).worked, 1);
+        /* If it turns out to be nothing, only those are called that wait for a place. */
+        make_slow(a);
+        set_row(&h, 5, ROW(5, 5));
+        hub_settle(&h);
+        work = feed_item_work(row_of(a)->items[0]);
+        work->busy = true;
+        h.feeds->watch(b, on_ready, &w, INT64_MAX, 0);
+        h.feeds->watch(c, on_ready, &w2, INT64_MAX, tail_present(h.w.store));
+        work->busy = false;
+        expect_events(&h, a, "");
+        hub_settle(&h);
+        assert_int_equal(w.ready, 1);
+        assert_int_equal(w2.ready, 1);
+        assert_int_equal(h.feeds->place(b).position, tail_present(h.w.store));
+        h.feeds->close(a);
+        h.feeds->close(b);
+        h.feeds->close(c);
+        expect_nothing_left(&h);
+        hub_done(&h);
+}
+
+/* What waits to be evaluated is part of the budgets. */
+static void test_function_budget(void **state)
+{
+        Hub h;
+        hub_init_world(&h, false);
+        h.hub->options.memory_max_bytes = 3000;
+        Feed *a = open_function(&h, NULL), *b = open_function(&h, &(FeedOptions){.queue_max = 2});
+        make_slow(a);
+        for (int i = 6; i < 9; i++)
+                set_row(&h, i, arena_printf(&h.w.arena, "{\"id\":%d,\"a\":%d}", i, i));
+        hub_settle(&h);
+        expect_events(&h, b, "SKIPPED 3|");
+        make_slow(a);
+        char *fill = arena_alloc(&h.w.arena, 401);
+        memset(fill, 'x', 400);
+        fill[400] = 0;
+        for (int i = 0; i < 10; i++)
+                set_row(&h, i, arena_printf(&h.w.arena, "{\"id\":%d,\"a\":%d,\"fill\":\"%s\"}", i, i, fill));
+        hub_settle(&h);
+        assert_true(stats_of(&h).queued_bytes <= 3000);
+        assert_true(stats_of(&h).detached_slow > 0);
+        assert_false(is_attached(a));
+        FeedEvent e;
+        for (int i = 6; i < 9; i++)
+                assert_true(next_event(&h, a, &e));
+        for (int i = 6; i < 10; i++) {
+                assert_true(next_event(&h, a, &e));
+                assert_int_equal((int)e.key.number, i);
+        }
+        h.feeds->close(a);
+        h.feeds->close(b);
         expect_nothing_left(&h);
         hub_done(&h);
 }
@@ -574,7 +806,7 @@ static void test_reconfigure(void **state)
 {
         Hub h;
         Value result;
-        uint64_t position;
+        uint64_t position = 0;
         hub_init_world(&h, false);
         Feed *feed = open_feed(&h, NULL);
         for (int shards = 1; shards <= 2; shards++) {
@@ -632,7 +864,7 @@ static void test_index(void **state)
 {
         Hub h;
         Value result;
-        uint64_t position;
+        uint64_t position = 0;
         hub_init_world(&h, false);
         hub_close(&h);
         h.w.source->table_unref(take(h.table));
@@ -650,7 +882,7 @@ static void test_index(void **state)
         hub_settle(&h);
         expect_events(&h, by_a, "1:-/{\"a\":3,\"id\":1}|1:{\"a\":3,\"id\":1}/-|");
         expect_events(&h, by_b, "");
-        h.feeds->watch(by_a, on_ready, &w, INT64_MAX);
+        h.feeds->watch(by_a, on_ready, &w, INT64_MAX, 0);
         ok(h.w.source->index_drop(h.table, BYTES_STR("a"), &h.w.arena, &result, &position));
         hub_settle(&h);
         assert_int_equal(w.ready, 1);
@@ -680,15 +912,27 @@ static void test_index(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_changes),      cmocka_unit_test(test_classes),
-                cmocka_unit_test(test_since),        cmocka_unit_test(test_view),
-                cmocka_unit_test(test_slow),         cmocka_unit_test(test_budget),
-                cmocka_unit_test(test_queue_max),    cmocka_unit_test(test_drop),
-                cmocka_unit_test(test_watch),        cmocka_unit_test(test_close_inside),
-                cmocka_unit_test(test_many_batches), cmocka_unit_test(test_heartbeat),
-                cmocka_unit_test(test_index),        cmocka_unit_test(test_reconfigure),
-                cmocka_unit_test(test_reopened),     cmocka_unit_test(test_function),
+                cmocka_unit_test(test_changes),
+                cmocka_unit_test(test_classes),
+                cmocka_unit_test(test_since),
+                cmocka_unit_test(test_view),
+                cmocka_unit_test(test_slow),
+                cmocka_unit_test(test_budget),
+                cmocka_unit_test(test_queue_max),
+                cmocka_unit_test(test_drop),
+                cmocka_unit_test(test_watch),
+                cmocka_unit_test(test_close_inside),
+                cmocka_unit_test(test_many_batches),
+                cmocka_unit_test(test_heartbeat),
+                cmocka_unit_test(test_index),
+                cmocka_unit_test(test_reconfigure),
+                cmocka_unit_test(test_reopened),
+                cmocka_unit_test(test_function),
+                cmocka_unit_test(test_silence),
+                cmocka_unit_test(test_function_busy),
+                cmocka_unit_test(test_function_budget),
                 cmocka_unit_test(test_large_commit),
+                cmocka_unit_test(test_watch_position),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

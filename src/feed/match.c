@@ -374,7 +374,6 @@ static Status file_new(MatchTable *table, FeedClass *class)
                 return st;
         }
         class->filing = filing;
-        class->user = NULL;
         table->count++;
         return ST_OK;
 }
@@ -417,20 +416,20 @@ void match_remove(MatchTable *table, FeedClass *filed)
                 lookup_release(table, lookup);
         }
         filed->filing = NULL;
-        filed->user = NULL;
+        memset(filed->users, 0, sizeof filed->users);
         table->count--;
         mem_free(filing);
         feed_class_unref(filed);
 }
 
-void match_set_user(FeedClass *filed, void *user)
+void match_set_user(FeedClass *filed, unsigned number, void *user)
 {
-        filed->user = user;
+        filed->users[number] = user;
 }
 
-void *match_user(const FeedClass *filed)
+void *match_user(const FeedClass *filed, unsigned number)
 {
-        return filed->user;
+        return filed->users[number];
 }
 
 size_t match_filing_bytes(const FeedClass *class)

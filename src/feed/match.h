@@ -43,12 +43,13 @@ MUST_USE Status feed_class_show(FeedClass *class, Value key, Value old_row, Valu
                                 MatchShown **ret_shown, size_t *ret_count);
 
 /* --- filing --- */
-/* Files it, or gives the equal one that is there (a new reference; `class` is not taken). `user`: the owner's pointer
- * of a newly filed class, NULL at first; match_set_user sets it. */
+/* Files it, or gives the equal one that is there (a new reference; `class` is not taken). A newly filed class has
+ * MATCH_USERS pointers of its owner's, NULL at first. */
 MUST_USE Status match_add(MatchTable *table, FeedClass *class, FeedClass **ret_filed);
 void match_remove(MatchTable *table, FeedClass *filed);
-void match_set_user(FeedClass *filed, void *user);
-void *match_user(const FeedClass *filed);
+#define MATCH_USERS 2
+void match_set_user(FeedClass *filed, unsigned number, void *user);
+void *match_user(const FeedClass *filed, unsigned number);
 size_t match_count(const MatchTable *table);
 /* Calls `each` once for every filed class that the change may concern (feed_class_show says whether it does), in no
  * order. Ends at the first error. `each` neither files nor removes classes, and leaves `scratch` as it is. */

@@ -166,14 +166,14 @@ bool feed_class_equal(const FeedClass *a, const FeedClass *b)
 
 /* --- hash --- */
 
-static uint64_t hash_of(const FeedClass *class, const TableInfo *info, Bytes index)
+/* To find an equal one in its table. (What tokens say is feed_specs_hash in query/: of specs as they were asked for.)
+ */
+static uint64_t hash_of(const FeedClass *class)
 {
-        uint64_t hash = feed_mix_bytes(1, info->id);
-        hash = feed_mix(hash, class->exact + 2 * (unsigned)class->tell_moves + 4 * (unsigned)class->tell_mended);
-        hash = feed_mix_bytes(hash, index);
-        if (class->index)
-                hash = feed_mix(feed_mix_bytes(hash, table_index_function(class->index)),
-                                table_index_is_multi(class->index));
+        uint64_t hash = feed_mix(class->exact + 2 * (unsigned)class->tell_moves + 4 * (unsigned)class->tell_mended +
+                                         8 * (unsigned)class->has_index,
+                                 (uint64_t) class->now_us);
+        hash = feed_mix(hash, (uintptr_t) class->index);
         hash = feed_mix_bounds(hash, class->bounds);
         hash = feed_mix_values(hash, class->keys, class->key_count);
         hash = feed_mix(hash, class->condition_count);
@@ -223,7 +223,7 @@ Status feed_class_new(const FeedSpec *spec, const TableSource *source, FeedClass
         atomic_init(&class->cost_ns, 0);
         class->index = index;
         make_canonical(class);
-        class->hash = hash_of(class, info, spec->index);
+        class->hash = hash_of(class);
         class->bytes = (uint32_t)(sizeof *class + size);
         *ret_class = class;
         return ST_OK;

@@ -44,7 +44,7 @@ struct FeedClass { /* what it points to lies behind it, but for the index */
         MatchCondition *conditions; /* in an order of their own, each once */
         Bytes function;
         /* --- the owner's of the MatchTable --- */
-        void *user;
+        void *users[MATCH_USERS];
         struct MatchFiling *filing; /* NULL: it is filed nowhere */
 };
 static inline void feed_class_unrefp(FeedClass **class)

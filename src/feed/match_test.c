@@ -19,11 +19,11 @@ static void equal_classes_are_one(void **state)
         FeedClass *other = class_field_is(&f, "room", value_number(2)), *filed, *again;
         OK(match_add(table, one, &filed));
         assert_ptr_equal(filed, one);
-        assert_null(match_user(filed));
-        match_set_user(filed, &f);
+        assert_null(match_user(filed, 0));
+        match_set_user(filed, 0, &f);
         OK(match_add(table, same, &again));
         assert_ptr_equal(again, one);
-        assert_ptr_equal(match_user(again), &f);
+        assert_ptr_equal(match_user(again, 0), &f);
         feed_class_unref(again);
         OK(match_add(table, one, &again));
         assert_ptr_equal(again, one);
@@ -36,7 +36,7 @@ static void equal_classes_are_one(void **state)
         assert_int_equal(match_count(table), 1);
         OK(match_add(table, same, &again));
         assert_ptr_equal(again, same);
-        assert_null(match_user(again));
+        assert_null(match_user(again, 0));
         feed_class_unref(again);
         feed_class_unref(filed);
         feed_class_unref(one);

@@ -482,8 +482,9 @@ static bool feed_is_long(Feed *base)
         return !at_newest || group_is_due(feed->group);
 }
 
-static void feed_watch(Feed *base, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns)
+static void feed_watch(Feed *base, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position)
 {
+        (void)position; /* there are none */
         SystemFeed *feed = (SystemFeed *)base;
         Group *group = feed->group;
         SystemFeeds *all = group->all;

@@ -211,8 +211,8 @@ static void test_watch(void **state)
         Waiting a = {0}, b = {0};
         Feed *one = open_table(&f, "db_config"), *two = open_table(&f, "table_config");
         assert_true(steps(&f) == INT64_MAX); /* nobody waits */
-        f.source->watch(one, count_ready, &a, INT64_MAX);
-        f.source->watch(two, count_ready, &b, INT64_MAX);
+        f.source->watch(one, count_ready, &a, INT64_MAX, 0);
+        f.source->watch(two, count_ready, &b, INT64_MAX, 0);
         f.source->set_batch(one, count_batch, &a);
         assert_true(steps(&f) == INT64_MAX); /* changes of these tables are told */
         assert_int_equal(a.ready + b.ready, 0);
@@ -235,18 +235,18 @@ static void test_watch(void **state)
         (void)steps(&f);
         assert_int_equal(a.ready, 1);
         assert_int_equal(a.batches, 1);
-        f.source->watch(one, count_ready, &a, INT64_MAX);
+        f.source->watch(one, count_ready, &a, INT64_MAX, 0);
         (void)steps(&f);
         assert_int_equal(a.ready, 2);
         assert_true(*all_events(&f, one));
-        f.source->watch(one, count_ready, &a, os_mono_ns(sim_os(f.w.sim)) + 1000);
+        f.source->watch(one, count_ready, &a, os_mono_ns(sim_os(f.w.sim)) + 1000, 0);
         sim_advance_ns(f.w.sim, 2000);
         (void)steps(&f);
         assert_int_equal(a.ready, 3);
         /* No more. */
-        f.source->watch(two, count_ready, &b, INT64_MAX);
-        f.source->watch(two, NULL, NULL, 0);
-        f.source->watch(one, count_ready, &a, INT64_MAX);
+        f.source->watch(two, count_ready, &b, INT64_MAX, 0);
+        f.source->watch(two, NULL, NULL, 0, 0);
+        f.source->watch(one, count_ready, &a, INT64_MAX, 0);
         f.source->close(one);
         make_table(&f.w, "test", "u");
         (void)steps(&f);
@@ -267,7 +267,7 @@ static void test_stats(void **state)
         TableRef *table = find(&f.w, "test", "t");
         (void)put(&f.w, table, value_number(1), json(&f.w, "{\"id\":1}"));
         sim_advance_ns(f.w.sim, 20000000);
-        f.source->watch(feed, count_ready, &a, INT64_MAX);
+        f.source->watch(feed, count_ready, &a, INT64_MAX, 0);
         int64_t due_ns = steps(&f), now_ns = os_mono_ns(sim_os(f.w.sim));
         assert_true(due_ns > now_ns && due_ns <= now_ns + 1000000000);
         assert_int_equal(a.ready, 0);
@@ -297,14 +297,14 @@ static void test_pause(void **state)
         sim_advance_ns(f.w.sim, 20000000);
         for (int i = 0; i < 20; i++) {
                 make_table(&f.w, "test", arena_printf(&f.w.arena, "t%d", i));
-                f.source->watch(feed, count_ready, &a, INT64_MAX);
+                f.source->watch(feed, count_ready, &a, INT64_MAX, 0);
                 sim_advance_ns(f.w.sim, 1000000);
                 (void)steps(&f);
                 (void)all_events(&f, feed);
         }
         assert_true(a.ready >= 1 && a.ready <= 3);
         sim_advance_ns(f.w.sim, 20000000);
-        f.source->watch(feed, count_ready, &a, INT64_MAX);
+        f.source->watch(feed, count_ready, &a, INT64_MAX, 0);
         (void)steps(&f);
         assert_true(strstr(all_events(&f, feed), "\"name\":\"t19\""));
         f.source->close(feed);
@@ -335,7 +335,7 @@ static Status whole_life(Feeds *f, TableRef *table)
         }
         sim_advance_ns(f->w.sim, 20000000);
         if (!st)
-                f->source->watch(feed, count_ready, &a, INT64_MAX);
+                f->source->watch(feed, count_ready, &a, INT64_MAX, 0);
         (void)system_feeds_step(f->hub->system);
         while (!st && found) {
                 FeedEvent event;
@@ -453,13 +453,13 @@ static void test_threads(void **state)
                 mutex_lock(&r.mu);
                 r.ready = false;
                 mutex_unlock(&r.mu);
-                r.f.source->watch(feed, signal_ready, &r, INT64_MAX);
+                r.f.source->watch(feed, signal_ready, &r, INT64_MAX, 0);
                 sim_advance_ns(r.f.w.sim, 11000000);
                 mutex_lock(&r.mu);
                 while (!r.ready && cond_wait_for(&r.cond, &r.mu, 5000000))
                         ;
                 mutex_unlock(&r.mu);
-                r.f.source->watch(feed, NULL, NULL, 0);
+                r.f.source->watch(feed, NULL, NULL, 0, 0);
         }
         for (int i = 0; i < WRITERS; i++)
                 thread_join(&writers[i].thread);

@@ -154,6 +154,18 @@ void feed_waiter_signal(FeedHub *hub, FeedWaiter *waiter)
                 feed_hub_wake(hub);
 }
 
+void feed_waiter_due(FeedHub *hub, FeedWaiter *waiter, int64_t deadline_ns)
+{
+        bool sooner = waiter->timer.place ? deadline_ns < waiter->timer.due_ns : deadline_ns != INT64_MAX;
+        if (!waiter->ready || waiter->listed || !sooner)
+                return;
+        Status st = feed_timer_set(hub, &waiter->timer, deadline_ns);
+        if (st) { /* too early is better than never */
+                status_ignore(st);
+                feed_waiter_signal(hub, waiter);
+        }
+}
+
 void feed_waiter_cancel(FeedHub *hub, FeedWaiter *waiter)
 {
         waiter->ready = NULL;
@@ -174,17 +186,10 @@ void feed_waiter_watch(FeedHub *hub, FeedWaiter *waiter, void (*ready)(void *ctx
                 return;
         }
         unlist_waiter(hub, waiter);
+        heap_remove(hub, &waiter->timer);
         waiter->ready = ready;
         waiter->ctx = ctx;
-        if (deadline_ns == INT64_MAX) {
-                heap_remove(hub, &waiter->timer);
-                return;
-        }
-        Status st = feed_timer_set(hub, &waiter->timer, deadline_ns);
-        if (st) { /* too early is better than never */
-                status_ignore(st);
-                feed_waiter_signal(hub, waiter);
-        }
+        feed_waiter_due(hub, waiter, deadline_ns);
 }
 
 /* --- the hub's thread --- */
@@ -265,6 +270,7 @@ void feed_wake_round(FeedHub *hub, int64_t *ret_next_ns, bool *ret_called) NO_TS
         mutex_lock(&hub->mu);
         hub->caller = uv_thread_self();
         hub->calling = true;
+        bool more = feed_hub_stir(hub);
         while (hub->timer_count && hub->timers[1]->due_ns <= now_ns) {
                 *ret_called = true;
                 fire(hub, hub->timers[1]);
@@ -274,7 +280,7 @@ void feed_wake_round(FeedHub *hub, int64_t *ret_next_ns, bool *ret_called) NO_TS
                 call_ready(hub);
         }
         hub->calling = false;
-        *ret_next_ns = hub->timer_count ? hub->timers[1]->due_ns : INT64_MAX;
+        *ret_next_ns = more ? now_ns : hub->timer_count ? hub->timers[1]->due_ns : INT64_MAX;
         mutex_unlock(&hub->mu);
 }
 

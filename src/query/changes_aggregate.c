@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/exact_sum.h"
+#include "query/changes_rewind.h"
 #include "query/changes_state_int.h"
 
 typedef struct AggGroup {
@@ -248,6 +249,8 @@ static Status count_at_once(AggState *self, Env *env, TableView *view, bool *ret
                 TRY(env->source->index_count(view, spec->index, spec->bounds, &count));
         else
                 TRY(env->source->view_count(view, spec->bounds, &count));
+        if (self->base.state.rewinds[0])
+                count += (uint64_t)rewind_surplus(self->base.state.rewinds[0]);
         self->all->tally.count = count;
         tally_touch(&self->tally, &self->all->tally);
         return ST_OK;
@@ -262,7 +265,7 @@ static Status agg_compute(FeedState *state, Env *env, TableView *const *views)
         TRY(count_at_once(self, env, views[0], &done));
         if (done)
                 return ST_OK;
-        TRY(changes_rows_open(env, &state->specs[0], views[0], 0, &rows));
+        TRY(changes_rows_open(env, &state->specs[0], views[0], state->rewinds[0], 0, &rows));
         Scratch *scratch = scratch_get(env);
         Arena *outer = env->arena;
         Status st = ST_OK;

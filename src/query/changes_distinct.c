@@ -40,7 +40,7 @@ static Status distinct_compute(FeedState *state, Env *env, TableView *const *vie
                         tally_touch(&self->values, (TallyEntry *)entry);
                 }
         }
-        TRY(changes_rows_open(env, &state->specs[0], views[0], 0, &rows));
+        TRY(changes_rows_open(env, &state->specs[0], views[0], state->rewinds[0], 0, &rows));
         Scratch *scratch = scratch_get(env);
         Status st = ST_OK;
         while (!st && !self->base.error) {

@@ -5,8 +5,6 @@
 
 #include "base/mem.h"
 
-#define BLOCKED_NS ((int64_t)2 * 1000000)
-
 typedef struct Ahead { /* the next event of one of several feeds */
         bool is_there;
         FeedEvent event;
@@ -17,6 +15,7 @@ typedef struct SetFeed {
         Feed *feed; /* NULL: closed */
         TableRef *table;
         FeedPlace told, seen;
+        uint64_t wanted; /* where it has to come to before another's event is the next one; 0: nobody waits for it */
 } SetFeed;
 
 struct FeedSet {
@@ -26,7 +25,6 @@ struct FeedSet {
         void (*ready)(void *ctx);
         void *ready_ctx;
         atomic_bool watched;
-        bool blocked; /* a feed is behind another's next event */
         uint8_t count;
         SetFeed feeds[];
 };
@@ -127,23 +125,20 @@ static void on_ready(void *ctx)
 void feed_set_watch(FeedSet *set, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns,
                     void (*batch_ready)(void *batch_ctx), void *batch_ctx)
 {
-        const HostOps *host = set->world->host;
         atomic_store(&set->watched, false);
         for (size_t i = 0; i < set->count; i++)
-                set->source->watch(set->feeds[i].feed, NULL, NULL, INT64_MAX);
+                set->source->watch(set->feeds[i].feed, NULL, NULL, INT64_MAX, 0);
         if (!ready)
                 return;
         set->ready = ready;
         set->ready_ctx = ctx;
         atomic_store(&set->watched, true);
-        if (set->blocked) /* nobody tells when a feed passes over commits that are of no interest to it */
-                deadline_ns = MIN(deadline_ns, host->mono_ns(host->ctx) + BLOCKED_NS);
         for (size_t i = 0; i < set->count; i++) {
                 if (set->ahead && set->ahead[i].is_there)
                         continue;
                 if (set->source->set_batch)
                         set->source->set_batch(set->feeds[i].feed, batch_ready, batch_ctx);
-                set->source->watch(set->feeds[i].feed, on_ready, set, deadline_ns);
+                set->source->watch(set->feeds[i].feed, on_ready, set, deadline_ns, set->feeds[i].wanted);
         }
 }
 
@@ -190,22 +185,27 @@ static bool is_behind(const FeedPlace *place, uint64_t position)
         return place->position < position || (place->position == position && place->index != UINT32_MAX);
 }
 
-/* The oldest of the next events; feed_count: there is none, or (blocked) another feed may still give an older one. */
+/* The oldest of the next events; set->count: there is none, or another feed may still give an older one. */
 static size_t oldest_ahead(FeedSet *set)
 {
         size_t oldest = set->count;
-        set->blocked = false;
+        bool blocked = false;
         for (size_t i = 0; i < set->count; i++)
                 if (set->ahead[i].is_there &&
                     (oldest == set->count || is_before(&set->ahead[i].event.place, &set->ahead[oldest].event.place)))
                         oldest = i;
-        for (size_t i = 0; i < set->count && oldest < set->count; i++) {
-                if (set->ahead[i].is_there)
+        for (size_t i = 0; i < set->count; i++) {
+                SetFeed *feed = &set->feeds[i];
+                feed->wanted = 0;
+                if (set->ahead[i].is_there || oldest == set->count)
                         continue;
-                FeedPlace place = set->source->place(set->feeds[i].feed);
-                set->blocked |= place.incarnation && is_behind(&place, set->ahead[oldest].event.place.position);
+                FeedPlace place = set->source->place(feed->feed);
+                uint64_t position = set->ahead[oldest].event.place.position;
+                if (place.incarnation && is_behind(&place, position))
+                        feed->wanted = position;
+                blocked |= feed->wanted;
         }
-        return set->blocked ? set->count : oldest;
+        return blocked ? set->count : oldest;
 }
 
 Status feed_set_next(FeedSet *set, Env *env, Arena *out, size_t *ret_feed, FeedEvent *ret_event, bool *ret_found)
@@ -233,8 +233,11 @@ Status feed_set_next(FeedSet *set, Env *env, Arena *out, size_t *ret_feed, FeedE
 bool feed_set_is_last_of_commit(const FeedSet *set, const FeedEvent *event)
 {
         bool last = event->last_of_commit;
-        for (size_t i = 0; set->ahead && i < set->count; i++)
-                last &= !set->ahead[i].is_there || set->ahead[i].event.place.position != event->place.position;
+        for (size_t i = 0; set->ahead && i < set->count; i++) {
+                const Ahead *ahead = &set->ahead[i];
+                last &= !ahead->is_there || ahead->event.kind == FEED_IDLE ||
+                        ahead->event.place.position != event->place.position;
+        }
         return last;
 }
 
@@ -248,6 +251,16 @@ void feed_set_told(const FeedSet *set, FeedPlace *ret_places)
 {
         for (size_t i = 0; i < set->count; i++)
                 ret_places[i] = set->feeds[i].told;
+}
+
+FeedPlace feed_set_seen(const FeedSet *set, size_t i)
+{
+        return set->feeds[i].seen;
+}
+
+void feed_set_untell(FeedSet *set, size_t i, FeedPlace place)
+{
+        set->feeds[i].told = place;
 }
 
 /* --- views --- */

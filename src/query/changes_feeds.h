@@ -35,6 +35,9 @@ bool feed_set_is_last_of_commit(const FeedSet *set, const FeedEvent *event);
 Status feed_set_views(FeedSet *set, TableView **views) MUST_USE;
 void feed_set_tell(FeedSet *set);                              /* what was seen is told */
 void feed_set_told(const FeedSet *set, FeedPlace *ret_places); /* as many as there are feeds */
+FeedPlace feed_set_seen(const FeedSet *set, size_t i);
+/* What is behind `place` is not told yet after all, though it was seen. */
+void feed_set_untell(FeedSet *set, size_t i, FeedPlace place);
 /* As FeedSource.watch. */
 void feed_set_watch(FeedSet *set, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns,
                     void (*batch_ready)(void *batch_ctx), void *batch_ctx);

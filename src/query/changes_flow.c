@@ -5,12 +5,16 @@
  *          +-------------------+         | FEED_LOST with tokens: "restarted", and everything anew
  *          ^-----------------------------+
  *
+ * A FeedState that goes on from a token is computed twice: of the rows that there were then (changes_rewind.h), and of
+ * those there are; the difference is what it tells first.
+ *
  * What was squashed together, or what a FeedState makes of a commit, waits in a Pending and is told as a whole: only
  * the last document of it has a token, for there is no place between them to go on from. */
 #include "query/changes_flow.h"
 
 #include "base/mem.h"
 #include "query/changes_feeds.h"
+#include "query/changes_rewind.h"
 #include "reql/print.h"
 
 #define HEARTBEAT_NS      ((int64_t)10 * 1000000000)
@@ -40,6 +44,8 @@ struct Flow {
         bool partial;        /* the last of them was not the last of its commit: the others are still being read */
         bool recompute;      /* and needs views */
         bool giving;         /* what is pending is due, down to its last */
+        bool rewinding;      /* the state's rewinds are read, or it is computed of them */
+        bool behind;         /* the state is as of the token: what came since is not in it */
         uint32_t queue_size; /* as asked for; UINT32_MAX: it was not */
         int64_t squash_ns, window_end_ns; /* 0: none is running */
         uint64_t hash;
@@ -86,7 +92,27 @@ static Status open_feeds(Flow *flow, Env *env, const ChangesOptions *options, co
         return feed_set_open(flow->feeds, flow->specs, &how, since);
 }
 
-/* Behind the token, where the log still reaches back to it and nothing but rows is followed; else anew. */
+static void close_rewinds(Flow *flow)
+{
+        for (size_t i = 0; flow->state && i < flow->state->feed_count; i++)
+                flow->state->rewinds[i] = rewind_close(flow->state->rewinds[i]);
+        flow->rewinding = false;
+}
+
+/* A state that goes on: its feeds from the present on, and what happened since then. */
+static Status open_rewinds(Flow *flow, Env *env, const Term *term, const ChangesOptions *options,
+                           const FeedPlace *since)
+{
+        /* What r.now() was to those who were told is not known. */
+        if (term->args[0]->tree_flags & TF_MOMENT)
+                return status_new(ERR_NOT_FOUND, "It was another moment.");
+        flow->rewinding = true;
+        for (size_t i = 0; i < flow->state->feed_count; i++)
+                TRY(rewind_open(env, &flow->specs[i], env->user, &since[i], &flow->state->rewinds[i]));
+        return open_feeds(flow, env, options, NULL);
+}
+
+/* Behind the token, where the log still reaches back to it; else anew. */
 static Status begin(Flow *flow, Env *env, const Term *term, const ChangesOptions *options)
 {
         FeedPlace since[FEED_SET_MAX];
@@ -97,11 +123,12 @@ static Status begin(Flow *flow, Env *env, const Term *term, const ChangesOptions
                         const Term *at = term_opt(term, "since");
                         return fail(env, at ? at : term, ERR_LOGIC, "%s", message);
                 }
-                st = flow->state ? status_new(ERR_NOT_FOUND, "No place of a state.")
+                st = flow->state ? open_rewinds(flow, env, term, options, since)
                                  : open_feeds(flow, env, options, since);
                 if (status_code(st) != ERR_NOT_FOUND)
                         return fail_at(env, NULL, st);
                 status_ignore(st);
+                close_rewinds(flow);
                 feed_set_close(flow->feeds);
                 flow->restarted = flow->wants_rows = true;
         } else {
@@ -184,6 +211,7 @@ Flow *flow_close(Flow *flow)
         if (!flow)
                 return NULL;
         close_reading(flow); /* its ChangesRows were closed with the Env, or before */
+        close_rewinds(flow);
         feed_set_free(flow->feeds);
         if (flow->state)
                 flow->state->ops->free(flow->state);
@@ -255,8 +283,24 @@ size_t flow_memory_bytes(const Flow *flow)
 
 /* --- waiting --- */
 
+/* The first that is not read yet. */
+static Rewind *rewind_waiting(const Flow *flow)
+{
+        size_t i = 0;
+        while (i + 1 < flow->state->feed_count && rewind_is_read(flow->state->rewinds[i]))
+                i++;
+        return flow->state->rewinds[i];
+}
+
 void flow_watch(Flow *flow, void (*ready)(void *ctx), void *ctx, void (*batch_ready)(void *batch_ctx), void *batch_ctx)
 {
+        for (size_t i = 0; flow->rewinding && i < flow->state->feed_count; i++)
+                rewind_watch(flow->state->rewinds[i], NULL, NULL);
+        if (flow->rewinding && ready) {
+                feed_set_watch(flow->feeds, NULL, NULL, INT64_MAX, NULL, NULL);
+                rewind_watch(rewind_waiting(flow), ready, ctx);
+                return;
+        }
         /* Only a time of squashing that holds something ends by itself. */
         bool holds = flow->pending || (flow->dirty && !flow->partial);
         int64_t deadline_ns = holds && flow->window_end_ns ? flow->window_end_ns : INT64_MAX;
@@ -354,7 +398,8 @@ static bool give_pending(Flow *flow, Arena *out, FlowItem *ret_item, FlowAnswer 
                         change.error = arena_dup(out, change.error, strlen(change.error));
                 if (last) {
                         flow->pending = pending_free(flow->pending);
-                        feed_set_tell(flow->feeds);
+                        if (!flow->held) /* that was seen, and comes behind it */
+                                feed_set_tell(flow->feeds);
                 }
                 if (!give_change(flow, &change, ret_item, ret_answer))
                         continue;
@@ -379,10 +424,12 @@ static Status add_pending(void *list, const Change *change)
 static Status compute(Flow *flow, Env *env)
 {
         TableView *views[FEED_STATE_FEEDS_MAX] = {NULL};
-        TRY(begin_reading(flow)); /* so the views go back also when memory runs out, which jumps */
+        if (!flow->rewinding)             /* those views are open already */
+                TRY(begin_reading(flow)); /* so the views go back also when memory runs out, which jumps */
         memcpy(views, flow->reading->views, feed_set_count(flow->feeds) * sizeof *views);
         Status st = flow->state->ops->compute(flow->state, env, views);
-        close_reading(flow);
+        if (!flow->rewinding)
+                close_reading(flow);
         return st;
 }
 
@@ -401,6 +448,43 @@ static Status ask_state(Flow *flow, Env *env, bool initial, bool recompute)
         } while (recompute);
         if (pending_is_empty(flow->pending))
                 flow->pending = pending_free(flow->pending);
+        return ST_OK;
+}
+
+/* --- a FeedState that goes on from a token --- */
+
+static Status read_rewinds(Flow *flow, Env *env, bool *ret_done)
+{
+        *ret_done = true;
+        if (!flow->reading)
+                TRY(begin_reading(flow));
+        for (size_t i = 0; i < flow->state->feed_count && *ret_done; i++) {
+                const FeedPlace until = feed_set_seen(flow->feeds, i);
+                TRY(rewind_read(flow->state->rewinds[i], env, &until, ret_done));
+        }
+        return ST_OK;
+}
+
+/* The state as of the token, or (*ret_done false) not yet. Where it cannot be had everything begins anew. */
+static Status go_back(Flow *flow, Env *env, bool *ret_done)
+{
+        Status st = read_rewinds(flow, env, ret_done);
+        if (!st && !*ret_done)
+                return ST_OK;
+        if (!st)
+                st = ask_state(flow, env, true, true);
+        if (!st && flow->state->failed)
+                st = status_new(ERR_NOT_FOUND, "What was shown before it failed is not known.");
+        *ret_done = true;
+        flow->behind = !st;
+        for (size_t i = 0; !st && i < flow->state->feed_count; i++)
+                feed_set_untell(flow->feeds, i, rewind_since(flow->state->rewinds[i]));
+        close_rewinds(flow);
+        close_reading(flow);
+        if (status_code(st) != ERR_NOT_FOUND && status_code(st) != ERR_RESOURCE)
+                return st;
+        status_ignore(st);
+        flow->restarted = flow->wants_rows = true;
         return ST_OK;
 }
 
@@ -452,7 +536,7 @@ static Status next_row(Flow *flow, Env *env, Arena *out, FlowItem *ret_item, boo
         FlowAnswer answer;
         for (*ret_found = false; reading->at < feed_set_count(flow->feeds); reading->at++) {
                 if (!reading->rows)
-                        TRY(changes_rows_open(env, &flow->specs[reading->at], reading->views[reading->at], 0,
+                        TRY(changes_rows_open(env, &flow->specs[reading->at], reading->views[reading->at], NULL, 0,
                                               &reading->rows));
                 for (;;) {
                         ChangesRow row;
@@ -588,6 +672,8 @@ static Status squash(Flow *flow, Env *env, Arena *out)
                 bool found;
                 Status st;
                 ArenaMark mark = arena_mark(out);
+                if (flow->pending) /* its last document's token */
+                        feed_set_tell(flow->feeds);
                 TRY(feed_set_next(flow->feeds, env, out, &feed, &event, &found));
                 if (!found)
                         break;
@@ -637,17 +723,18 @@ static Status next_squashed(Flow *flow, Env *env, Arena *out, FlowItem *ret_item
 static Status next_of_state(Flow *flow, Env *env, Arena *out, FlowItem *ret_item, FlowAnswer *ret_answer)
 {
         for (;;) {
-                bool idle;
+                bool idle = false;
                 if (flow->giving && give_pending(flow, out, ret_item, ret_answer))
                         return ST_OK;
                 flow->giving = false;
-                TRY(apply_commits(flow, env, out, &idle));
+                if (!flow->behind)
+                        TRY(apply_commits(flow, env, out, &idle));
                 if (idle)
                         return give_other(flow, out, &(FeedEvent){.kind = FEED_IDLE}, ret_item, ret_answer);
-                if (!flow->dirty || flow->partial || !is_due(flow, env))
+                if (!flow->behind && (!flow->dirty || flow->partial || !is_due(flow, env)))
                         return ST_OK;
-                bool recompute = flow->recompute;
-                flow->dirty = flow->recompute = false;
+                bool recompute = flow->recompute || flow->behind;
+                flow->dirty = flow->recompute = flow->behind = false;
                 TRY(ask_state(flow, env, false, recompute));
                 if (!flow->pending)
                         feed_set_tell(flow->feeds);
@@ -707,13 +794,19 @@ static Status next_step(Flow *flow, Env *env, Arena *out, FlowItem *ret_item, Fl
 {
         switch ((FlowPhase)flow->phase) {
         case FLOW_STARTING:
+                if (flow->rewinding) {
+                        bool done;
+                        TRY(go_back(flow, env, &done));
+                        if (!done)
+                                return ST_OK;
+                }
                 if (flow->restarted && !flow->told_restart) {
                         flow->told_restart = true;
                         give_state("restarted", ret_item, ret_answer);
                         return ST_OK;
                 }
                 flow->told_restart = false;
-                if (flow->state && !flow->wants_rows)
+                if (flow->state && !flow->wants_rows && !flow->behind)
                         TRY(ask_state(flow, env, true, true));
                 flow->phase = flow->wants_rows ? FLOW_ROWS : FLOW_READY;
                 if (flow->wants_rows && tells(flow))
@@ -721,7 +814,8 @@ static Status next_step(Flow *flow, Env *env, Arena *out, FlowItem *ret_item, Fl
                 return ST_OK;
         case FLOW_ROWS: return next_initial(flow, env, out, ret_item, ret_answer);
         case FLOW_READY:
-                feed_set_tell(flow->feeds);
+                if (!flow->behind)
+                        feed_set_tell(flow->feeds);
                 if (tells(flow)) {
                         give_state("ready", ret_item, ret_answer);
                         ret_item->token = make_token(flow, out);

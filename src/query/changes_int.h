@@ -45,9 +45,11 @@ typedef struct Change {
  * anew, and gives the difference: several commits are one step then. */
 #define FEED_STATE_FEEDS_MAX 2
 typedef struct FeedState FeedState;
+typedef struct Rewind Rewind; /* changes_rewind.h */
 typedef struct FeedStateOps {
-        /* From the rows of the views alone (one for each of its feeds); replaces what was before. Called at the
-         * beginning, after FEED_LOST, and after `apply` said so. The views stay open only during the call. */
+        /* From the rows of the views alone (one for each of its feeds), or of an earlier moment (`rewinds`); replaces
+         * what was before. Called at the beginning, after FEED_LOST, and after `apply` said so. The views stay open
+         * only during the call. */
         Status (*compute)(FeedState *state, Env *env, TableView *const *views) MUST_USE;
         /* One event (FEED_CHANGE, FEED_ERROR) of feed number `feed`. *ret_recompute: compute() is to be called with new
          * views before `changes` is; what this event said is in them. */
@@ -64,8 +66,11 @@ struct FeedState {
         const FeedStateOps *ops;
         int note;     /* NOTE_... */
         bool offsets; /* Change.old_offset and new_offset are of a meaning */
+        bool failed;  /* as of the last call of changes() the query fails */
         size_t feed_count;
         FeedSpec specs[FEED_STATE_FEEDS_MAX]; /* what they are of; made by feed_state_of */
+        /* Set and closed by whoever calls: compute() is of the rows before these; NULL: of those of the views. */
+        Rewind *rewinds[FEED_STATE_FEEDS_MAX];
 };
 /* Looks whether `term` (what `changes` is called on) is something that only a FeedState can follow, and makes it;
  * *ret_state NULL: it is none. Lives until ops->free; what it remembers is in memory of its own, counted in the
@@ -94,9 +99,11 @@ typedef struct ChangesRow {
         StatusCode error_code;
 } ChangesRow;
 typedef struct ChangesRows ChangesRows;
-/* `order`: 1 and -1: that of spec->index (or the primary key); 0: any, but the same in each view. The view and the spec
- * stay until it is closed: by changes_rows_close, or with whatever ends the query. */
-Status changes_rows_open(Env *env, const FeedSpec *spec, TableView *view, int order, ChangesRows **ret_rows) MUST_USE;
+/* `order`: 1 and -1: that of spec->index (or the primary key); 0: any, but the same in each view. `rewind` (NULL:
+ * none): the rows of that moment; ChangesRow.index is known of those that went only with spec->tell_moves. All of them
+ * stay until it is closed: by changes_rows_close, or with whatever ends the query. One at a time of each Rewind. */
+Status changes_rows_open(Env *env, const FeedSpec *spec, TableView *view, Rewind *rewind, int order,
+                         ChangesRows **ret_rows) MUST_USE;
 /* The next one, in `out`; *ret_found false: at the end. */
 Status changes_rows_next(ChangesRows *rows, Arena *out, ChangesRow *ret_row, bool *ret_found) MUST_USE;
 void changes_rows_close(ChangesRows *rows); /* NULL is fine */

@@ -152,13 +152,14 @@ static Status take_row(JoinState *self, JoinKey *key, int side, Value id, Value 
 
 /* --- computing --- */
 
-/* All rows of a spec in a view, one by one, in a scratch arena. */
-static Status each_row(JoinState *self, Env *env, const FeedSpec *spec, TableView *view, TableView *right_view,
+/* All rows of a side's spec in its view, one by one, in a scratch arena. */
+static Status each_row(JoinState *self, Env *env, int side, const FeedSpec *spec, TableView *view,
+                       TableView *right_view,
                        Status (*each)(JoinState *self, Env *env, const ChangesRow *row, TableView *right_view,
                                       bool *ret_stop))
 {
         ChangesRows *rows;
-        TRY(changes_rows_open(env, spec, view, 0, &rows));
+        TRY(changes_rows_open(env, spec, view, self->base.state.rewinds[side], 0, &rows));
         Scratch *scratch = scratch_get(env);
         Arena *outer = env->arena;
         Status st = ST_OK;
@@ -203,7 +204,7 @@ static Status read_left(JoinState *self, Env *env, const ChangesRow *row, TableV
                 FeedSpec spec = self->base.state.specs[RIGHT];
                 spec.keys = &key->entry.key;
                 spec.key_count = 1;
-                TRY(each_row(self, env, &spec, right_view, NULL, read_right));
+                TRY(each_row(self, env, RIGHT, &spec, right_view, NULL, read_right));
         }
         return add_row(self, key, LEFT, row->key, row->value);
 }
@@ -279,12 +280,12 @@ static Status join_compute(FeedState *state, Env *env, TableView *const *views)
         TRY(env->source->view_count(views[RIGHT], NULL, &rights));
         self->all_right = rights <= ALL_RIGHT_ROWS && !self->no_all_right;
         if (self->all_right) {
-                TRY(each_row(self, env, &state->specs[RIGHT], views[RIGHT], NULL, read_right));
+                TRY(each_row(self, env, RIGHT, &state->specs[RIGHT], views[RIGHT], NULL, read_right));
                 self->all_right = !self->no_all_right;
                 if (!self->all_right)
                         clear_map(self);
         }
-        TRY(each_row(self, env, &state->specs[LEFT], views[LEFT], views[RIGHT], read_left));
+        TRY(each_row(self, env, LEFT, &state->specs[LEFT], views[LEFT], views[RIGHT], read_left));
         cancel_out(self);
         return ST_OK;
 }

@@ -137,7 +137,8 @@ static Status limit_compute(FeedState *state, Env *env, TableView *const *views)
                 self->reserve = state_larger_reserve(env, self->reserve);
         kept_set_clear(&self->kept, heap);
         state_clear_error(&self->base);
-        TRY(changes_rows_open(env, &state->specs[0], views[0], self->by_index ? self->direction : 0, &rows));
+        TRY(changes_rows_open(env, &state->specs[0], views[0], state->rewinds[0], self->by_index ? self->direction : 0,
+                              &rows));
         Scratch *scratch = scratch_get(env);
         Arena *outer = env->arena;
         Status st = ST_OK;

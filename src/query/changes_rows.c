@@ -3,10 +3,11 @@
  *      primary key, bounds  -> one scan             keys          -> one get for each
  *      index, bounds        -> one index scan       index, keys   -> one index scan for each
  *
- * each row -> conditions -> function -> any number of ChangesRows */
+ * each row -> conditions -> function -> any number of ChangesRows -> with a Rewind: less those that were not there, and
+ * those that are there no more between them */
 #include <stdlib.h>
 
-#include "query/changes_int.h"
+#include "query/changes_rewind.h"
 #include "query/closure.h"
 
 struct ChangesRows {
@@ -30,6 +31,11 @@ struct ChangesRows {
         Value key, shown_index, shown;
         size_t next_shown;
         uint32_t tick;
+        /* with a Rewind */
+        Rewind *rewind;
+        Scratch *ahead_scratch;
+        ChangesRow ahead; /* of the view: read, and not given */
+        bool is_ahead, view_over;
 };
 
 static void close_rows(void *what)
@@ -38,6 +44,7 @@ static void close_rows(void *what)
         if (rows->scan)
                 rows->source->scan_close(rows->scan);
         closure_unref(rows->function);
+        scratch_put(rows->ahead_scratch);
         scratch_put(rows->shown_scratch);
         scratch_put(rows->scratch);
 }
@@ -68,7 +75,17 @@ static const Value *keys_in_order(const FeedSpec *spec, int order, Arena *arena)
         return keys;
 }
 
-Status changes_rows_open(Env *env, const FeedSpec *spec, TableView *view, int order, ChangesRows **ret_rows)
+static void begin_rewind(ChangesRows *rows, Rewind *rewind)
+{
+        const FeedSpec *spec = rows->spec;
+        bool by_place = spec->key_count == 1 && (!rows->by_index || spec->tell_moves);
+        rows->rewind = rewind;
+        rows->ahead_scratch = scratch_get(rows->env);
+        rewind_begin(rewind, by_place ? spec->keys : NULL, rows->order);
+}
+
+Status changes_rows_open(Env *env, const FeedSpec *spec, TableView *view, Rewind *rewind, int order,
+                         ChangesRows **ret_rows)
 {
         Scratch *scratch = scratch_get(env);
         ChangesRows *rows = arena_new(&scratch->arena, ChangesRows);
@@ -82,6 +99,8 @@ Status changes_rows_open(Env *env, const FeedSpec *spec, TableView *view, int or
         rows->keys = keys_in_order(spec, order, &scratch->arena);
         rows->scratch = scratch;
         rows->shown_scratch = scratch_get(env);
+        if (rewind)
+                begin_rewind(rows, rewind);
         rows->deferred = env_defer(env, close_rows, rows);
         if (spec->function.data) {
                 Status st = closure_load_inexact(spec->function, &rows->function);
@@ -220,7 +239,7 @@ static Status call(ChangesRows *rows, Value row, Arena *out, ChangesRow *ret_row
 }
 
 /* What the function gave lies in shown_arena until the next row is read, and goes out as copies. */
-Status changes_rows_next(ChangesRows *rows, Arena *out, ChangesRow *ret_row, bool *ret_found)
+static Status next_of_view(ChangesRows *rows, Arena *out, ChangesRow *ret_row, bool *ret_found)
 {
         *ret_row = (ChangesRow){0};
         while (rows->next_shown == value_count(rows->shown)) {
@@ -261,5 +280,47 @@ Status changes_rows_next(ChangesRows *rows, Arena *out, ChangesRow *ret_row, boo
         ret_row->index = value_copy(rows->shown_index, out);
         ret_row->value = value_copy(value_at(rows->shown, rows->next_shown++), out);
         *ret_found = true;
+        return ST_OK;
+}
+
+/* --- an earlier moment --- */
+
+static Status look_ahead(ChangesRows *rows)
+{
+        while (!rows->is_ahead && !rows->view_over) {
+                bool found;
+                arena_reset(&rows->ahead_scratch->arena);
+                TRY(next_of_view(rows, &rows->ahead_scratch->arena, &rows->ahead, &found));
+                rows->view_over = !found;
+                rows->is_ahead = found && !rewind_skips(rows->rewind, &rows->ahead);
+        }
+        return ST_OK;
+}
+
+static void copy_row(ChangesRow *row, Arena *out)
+{
+        Value *const values[] = {&row->key, &row->value, &row->index};
+        for (size_t i = 0; i < ELEMENTS(values); i++)
+                if (!value_is(*values[i], V_NONE))
+                        *values[i] = value_copy(*values[i], out);
+        if (row->error)
+                row->error = arena_dup(out, row->error, strlen(row->error));
+}
+
+Status changes_rows_next(ChangesRows *rows, Arena *out, ChangesRow *ret_row, bool *ret_found)
+{
+        if (!rows->rewind)
+                return next_of_view(rows, out, ret_row, ret_found);
+        TRY(look_ahead(rows));
+        *ret_found = rewind_next(rows->rewind, rows->is_ahead ? &rows->ahead : NULL, ret_row);
+        if (*ret_found && !rows->by_index && rows->spec->index.data)
+                ret_row->index = ret_row->key;
+        if (!*ret_found && rows->is_ahead) {
+                *ret_row = rows->ahead;
+                *ret_found = true;
+                rows->is_ahead = false;
+        }
+        if (*ret_found)
+                copy_row(ret_row, out);
         return ST_OK;
 }

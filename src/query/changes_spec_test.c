@@ -113,7 +113,7 @@ static bool feed_is_long(Feed *feed)
 {
         return false;
 }
-static void feed_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns) {}
+static void feed_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position) {}
 static FeedPlace feed_place(Feed *feed)
 {
         return (FeedPlace){.incarnation = 1};

@@ -384,7 +384,7 @@ Status state_told_add(const StateTold *told, const Change *change)
 
 Status state_told_error(const StateTold *told, StateBase *base, bool *ret_failed)
 {
-        *ret_failed = base->error != NULL;
+        *ret_failed = base->state.failed = base->error != NULL;
         if (!base->error || base->error_told)
                 return ST_OK;
         base->error_told = true;

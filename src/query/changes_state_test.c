@@ -9,7 +9,7 @@
 
 /* --- feeds over the fake tables: events are made when a commit is made, by looking at each row before and after --- */
 
-enum { MAX_EVENTS = 512, MAX_FEEDS = 8, MAX_SNAPSHOTS = 64 };
+enum { MAX_EVENTS = 2048, MAX_FEEDS = 8, MAX_SNAPSHOTS = 64, MAX_PAST = 65536 };
 
 struct Feed {
         FeedSpec spec;
@@ -26,6 +26,13 @@ static uint64_t position;
 static bool far_apart; /* a commit's second event, and each one behind it, is found when it is asked for again */
 static TableRef snapshots[MAX_SNAPSHOTS];
 static size_t snapshot_count;
+static struct {
+        TableRef *table;
+        Value key, old_row, new_row;
+        uint64_t position;
+} past[MAX_PAST]; /* every change of a row, for feeds that begin behind a place */
+static size_t past_count;
+static uint64_t reach; /* feeds cannot begin behind an earlier position */
 
 typedef struct Shown { /* a row, as a feed shows it */
         Value index, value;
@@ -78,9 +85,11 @@ static void show_row(const FeedSpec *spec, Value row, ShownRow *ret)
                         return;
         if (spec->function.data) {
                 Closure *closure;
-                OK(closure_load_inexact(spec->function, &closure));
-                Status st = closure_call_at(closure, spec->now_us, &row, 1, &fake.arena, &shown);
-                closure_unref(closure);
+                Status st = closure_load_inexact(spec->function, &closure);
+                if (!st) {
+                        st = closure_call_at(closure, spec->now_us, &row, 1, &fake.arena, &shown);
+                        closure_unref(closure);
+                }
                 if (status_code(st) == ERR_NON_EXISTENCE) {
                         status_ignore(st);
                         return;
@@ -177,7 +186,15 @@ static void put(TableRef *table, Value key, Value row)
         qsort(rows, count, sizeof *rows, fake_compare);
         table->rows = value_array(rows, count);
         bool same = value_is(old, V_NONE) == value_is(row, V_NONE) && (value_is(row, V_NONE) || value_equal(old, row));
-        for (size_t i = 0; i < feed_count && !same; i++)
+        if (same)
+                return;
+        assert_true(past_count < MAX_PAST);
+        past[past_count].table = table;
+        past[past_count].key = key;
+        past[past_count].old_row = old;
+        past[past_count].new_row = row;
+        past[past_count++].position = position;
+        for (size_t i = 0; i < feed_count; i++)
                 if (feeds[i]->spec.table == table)
                         add_events(feeds[i], key, old, row);
 }
@@ -187,30 +204,50 @@ static void begin_commit(void)
 {
         position++;
 }
+static void end_commit_of(Feed *feed)
+{
+        if (feed->count > feed->first && feed->events[feed->count - 1].place.position == position) {
+                feed->events[feed->count - 1].last_of_commit = true;
+                feed->events[feed->count - 1].place.index = UINT32_MAX;
+        }
+}
 static void end_commit(void)
 {
         for (size_t t = 0; t < fake.table_count; t++)
                 for (size_t i = 0; i < fake.tables[t].index_count; i++)
                         fake_fill_index(&fake.tables[t], i);
-        for (size_t i = 0; i < feed_count; i++) {
-                Feed *feed = feeds[i];
-                if (feed->count > feed->first && feed->events[feed->count - 1].place.position == position) {
-                        feed->events[feed->count - 1].last_of_commit = true;
-                        feed->events[feed->count - 1].place.index = UINT32_MAX;
-                }
+        for (size_t i = 0; i < feed_count; i++)
+                end_commit_of(feeds[i]);
+}
+
+static void replay_past(Feed *feed, const FeedPlace *since)
+{
+        uint64_t now = position;
+        assert_int_equal(since->index, UINT32_MAX);
+        for (size_t i = 0; i < past_count; i++) {
+                position = past[i].position;
+                if (past[i].table == feed->spec.table && position > since->position)
+                        add_events(feed, past[i].key, past[i].old_row, past[i].new_row);
+                if (i + 1 == past_count || past[i + 1].position > position)
+                        end_commit_of(feed);
         }
+        position = now;
+        feed->place = *since;
 }
 
 static Status feed_open(void *ctx, const FeedSpec *spec, const FeedOptions *options, Feed **ret_feed)
 {
         (void)ctx;
-        (void)options;
+        if (options->since && options->since->position < reach)
+                return status_new(ERR_NOT_FOUND, "no such place");
         assert_true(feed_count < MAX_FEEDS);
         Feed *feed = mem_zalloc(sizeof *feed);
         if (!feed)
                 return status_nomem();
         feed->spec = *spec;
         feed->place = (FeedPlace){1, position, UINT32_MAX};
+        if (options->since)
+                replay_past(feed, options->since);
         feeds[feed_count++] = feed;
         *ret_feed = feed;
         return ST_OK;
@@ -260,9 +297,10 @@ static bool feed_is_long(Feed *feed)
         (void)feed;
         return false;
 }
-static void feed_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns)
+static void feed_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position)
 {
         (void)deadline_ns;
+        (void)position;
         feed->ready = ready;
         feed->ctx = ctx;
 }
@@ -365,6 +403,20 @@ static Status run(const char *text, Value *ret)
 
 /* --- what a client makes of the changes --- */
 
+/* To the last bit, as text. */
+static bool same(Value a, Value b)
+{
+        Buf left, right;
+        buf_init(&left, 1 << 20);
+        buf_init(&right, 1 << 20);
+        OK(json_write(a, &left));
+        OK(json_write(b, &right));
+        bool equal = left.size == right.size && !memcmp(left.data, right.data, left.size);
+        buf_done(&left);
+        buf_done(&right);
+        return equal;
+}
+
 typedef enum Kind {
         LIST,   /* by offsets */
         SINGLE, /* the last new_val */
@@ -376,7 +428,8 @@ typedef struct Client {
         Value items[8192];
         size_t count;
         bool failed; /* {"error"} came, and nothing since */
-        size_t changes;
+        size_t changes, restarts;
+        char token[128]; /* the last one; "": none */
         const char *text;
 } Client;
 
@@ -402,15 +455,23 @@ static void follow(Client *client, Value change)
 {
         Value old_value = value_get_str(change, "old_val"), new_value = value_get_str(change, "new_val");
         Value old_offset = value_get_str(change, "old_offset"), new_offset = value_get_str(change, "new_offset");
+        Value token = value_get_str(change, "token");
         client->changes++;
-        if (value_bytes_are(value_get_str(change, "state"), "restarted"))
+        if (value_is(token, V_STRING))
+                snprintf(client->token, sizeof client->token, "%.*s", (int)value_bytes(token).size,
+                         (const char *)value_bytes(token).data);
+        if (value_bytes_are(value_get_str(change, "state"), "restarted")) {
+                client->restarts++;
                 client->count = 0;
+        }
         if (!value_is(value_get_str(change, "state"), V_NONE))
                 return;
         client->failed = !value_is(value_get_str(change, "error"), V_NONE);
         if (client->failed)
                 return;
         if (client->kind == SINGLE) {
+                if (!value_is(old_value, V_NONE) && client->count)
+                        assert_true(same(old_value, client->items[0]));
                 client->items[0] = new_value;
                 client->count = 1;
                 return;
@@ -441,6 +502,7 @@ static void follow(Client *client, Value change)
 /* Everything that the feed has to say now. */
 static Status catch_up(Client *client)
 {
+        int silent = 0; /* so often in a row */
         Buf rows;
         QueryAnswer answer = ANSWER_PARTIAL;
         Status st;
@@ -457,7 +519,8 @@ static Status catch_up(Client *client)
                 Value changes = parse(&rows);
                 for (size_t i = 0; i < value_count(changes); i++)
                         follow(client, value_at(changes, i));
-        } while (rows.size);
+                silent = rows.size ? 0 : silent + 1;
+        } while (silent < (far_apart ? 100 : 1));
         buf_done(&rows);
         return st;
 }
@@ -477,20 +540,6 @@ static void show_values(const char *what, const Value *values, size_t count)
         }
         fprintf(stderr, "%s:\n%.*s", what, (int)text.size, (const char *)text.data);
         buf_done(&text);
-}
-
-/* To the last bit, as text. */
-static bool same(Value a, Value b)
-{
-        Buf left, right;
-        buf_init(&left, 1 << 20);
-        buf_init(&right, 1 << 20);
-        OK(json_write(a, &left));
-        OK(json_write(b, &right));
-        bool equal = left.size == right.size && !memcmp(left.data, right.data, left.size);
-        buf_done(&left);
-        buf_done(&right);
-        return equal;
 }
 
 static void check_client(Client *client)
@@ -540,18 +589,26 @@ static void check_client(Client *client)
         fail_msg("%s", client->text);
 }
 
-static Status open_client(Client *client, Kind kind, const char *query, const char *options)
+static Status begin_client(Client *client, const char *options)
 {
-        char text[1024];
-        client->kind = kind;
-        client->count = client->changes = 0;
-        client->failed = false;
+        char text[1024], since[160] = "";
         client->query = NULL;
-        client->text = query;
-        snprintf(text, sizeof text, "%s.changes({includeInitial: true%s%s})", query,
-                 kind == LIST ? ", includeOffsets: true" : "", options);
+        if (client->token[0])
+                snprintf(since, sizeof since, ", since: \"%s\"", client->token);
+        snprintf(text, sizeof text, "%s.changes({includeInitial: true%s%s%s})", client->text,
+                 client->kind == LIST ? ", includeOffsets: true" : "", options, since);
         TRY(prepare(text, &client->query));
         return catch_up(client);
+}
+
+static Status open_client(Client *client, Kind kind, const char *query, const char *options)
+{
+        client->kind = kind;
+        client->count = client->changes = client->restarts = 0;
+        client->failed = false;
+        client->text = query;
+        client->token[0] = 0;
+        return begin_client(client, options);
 }
 
 /* --- random tables --- */
@@ -713,6 +770,8 @@ static void setup_tables(void)
         fake_add_index("a", false, false);
         fake_add_index("m", true, false);
         position = 1;
+        past_count = 0;
+        reach = 0;
 }
 
 static void delete_all(unsigned keys)
@@ -724,9 +783,10 @@ static void delete_all(unsigned keys)
         }
 }
 
+static Client client;
+
 static void run_case(const Case *one, const char *options, unsigned keys, int commits)
 {
-        static Client client;
         setup_tables();
         for (int i = 0; i < 10; i++)
                 random_commit(keys);
@@ -739,6 +799,15 @@ static void run_case(const Case *one, const char *options, unsigned keys, int co
                         delete_all(keys);
                 if (any(60) == 0)
                         feeds[any((unsigned)feed_count)]->lost = true;
+                if (client.token[0] && any(5) == 0) {                      /* away, and back again */
+                        size_t restarts = client.restarts + client.failed; /* what was shown before is not known */
+                        query_free(client.query);
+                        for (unsigned n = any(12); n > 0; n--)
+                                random_commit(keys);
+                        OK(begin_client(&client, options));
+                        if (!odd_rows && client.restarts > restarts)
+                                fail_msg("%s: it began anew", one->query);
+                }
                 OK(catch_up(&client));
                 check_client(&client);
         }
@@ -765,6 +834,96 @@ static void test_random(void **state)
         }
 }
 
+static void put_rows(const char *table, const char *rows)
+{
+        Value parsed;
+        OK(json_parse_copy(BYTES_STR(rows), JSON_PSEUDO, &fake.arena, &parsed));
+        for (size_t i = 0; i < value_count(parsed); i++) {
+                Value row = value_at(parsed, i);
+                bool gone = value_count(row) == 1; /* only an id */
+                put(table_named(table), value_get_str(row, "id"), gone ? value_none() : row);
+        }
+}
+
+static void commit(const char *table, const char *rows)
+{
+        begin_commit();
+        put_rows(table, rows);
+        end_commit();
+}
+
+#define TOKENS ", includeTokens: true"
+
+/* Clients that go on behind their last token, again and again, and never begin anew. */
+static void test_since(void **state)
+{
+        (void)state;
+        for (int round = 0; round < rounds(); round++) {
+                seed = 400 + (unsigned)round;
+                odd_rows = 0;
+                for (size_t i = 0; i < ELEMENTS(cases); i++)
+                        run_case(&cases[i], round % 2 ? TOKENS ", squash: true" : TOKENS, i % 2 ? 12 : 40, 100);
+        }
+}
+
+/* The log is read bit by bit. */
+static void test_since_bit_by_bit(void **state)
+{
+        static const Case some[] = {
+                {LIST, "r.table(\"t\").orderBy({index: \"m\"}).limit(4)"},
+                {SINGLE, "r.table(\"t\").count()"},
+                {BAG, "r.table(\"t\").eqJoin(\"w\", r.table(\"u\"))"},
+        };
+        (void)state;
+        seed = 500;
+        far_apart = true;
+        for (size_t i = 0; i < ELEMENTS(some); i++)
+                run_case(&some[i], TOKENS, 12, 60);
+        far_apart = false;
+}
+
+/* Where that cannot be had: it begins anew, and goes on. */
+static void test_since_anew(void **state)
+{
+        static const char *const queries[] = {
+                "r.table(\"t\").filter(x => r.now().year() > x(\"w\")).count()", /* another moment */
+                "r.table(\"t\").sum(\"w\")",                                     /* beyond the log's reach */
+                "r.table(\"t\").max(\"w\")",                                     /* too much happened */
+                "r.table(\"t\").map(x => x(\"w\") + 1).max()",                   /* a row failed in between */
+        };
+        (void)state;
+        for (size_t i = 0; i < ELEMENTS(queries); i++) {
+                setup_tables();
+                commit("t", "[{\"id\":1,\"w\":1,\"s\":\"\"}]");
+                OK(open_client(&client, SINGLE, queries[i], TOKENS));
+                query_free(client.query);
+                for (int j = 0; j < 20; j++) {
+                        char row[9000];
+                        snprintf(row, sizeof row, "[{\"id\":%d,\"w\":%d,\"s\":\"%d%8000d\"}]", j, j, j, j);
+                        commit("t", row);
+                }
+                if (i == 1)
+                        reach = position;
+                if (i == 2)
+                        world.memory_max_bytes = 512 << 10;
+                if (i == 3) {
+                        commit("t", "[{\"id\":50,\"w\":\"x\"}]");
+                        commit("t", "[{\"id\":50}]");
+                }
+                OK(begin_client(&client, TOKENS));
+                assert_int_equal(client.restarts, 1);
+                check_client(&client);
+                commit("t", "[{\"id\":30,\"w\":30,\"s\":\"\"}]");
+                OK(catch_up(&client));
+                check_client(&client);
+                assert_int_equal(client.restarts, 1);
+                query_free(client.query);
+                world.memory_max_bytes = 64 << 20;
+                assert_true(fake_all_closed());
+                assert_int_equal(feed_count, 0);
+        }
+}
+
 /* Some rows make the query fail: it is told, and the feed goes on when they are gone. */
 static void test_failing_rows(void **state)
 {
@@ -781,8 +940,10 @@ static void test_failing_rows(void **state)
         for (int round = 0; round < rounds(); round++) {
                 seed = 200 + (unsigned)round;
                 odd_rows = 3;
-                for (size_t i = 0; i < ELEMENTS(failing); i++)
+                for (size_t i = 0; i < ELEMENTS(failing); i++) {
                         run_case(&failing[i], "", 12, 200);
+                        run_case(&failing[i], TOKENS, 12, 200); /* may begin anew */
+                }
         }
         odd_rows = 0;
 }
@@ -805,30 +966,12 @@ static void test_large_right_table(void **state)
                 seed = 300 + (unsigned)round;
                 for (size_t i = 0; i < ELEMENTS(cases); i++)
                         if (strstr(cases[i].query, "eqJoin"))
-                                run_case(&cases[i], "", i % 2 ? 12 : 40, 150);
+                                run_case(&cases[i], round % 2 ? "" : TOKENS, i % 2 ? 12 : 40, 200);
         }
         world.source = &fake_source;
 }
 
 /* --- what exactly is told --- */
-
-static void put_rows(const char *table, const char *rows)
-{
-        Value parsed;
-        OK(json_parse_copy(BYTES_STR(rows), JSON_PSEUDO, &fake.arena, &parsed));
-        for (size_t i = 0; i < value_count(parsed); i++) {
-                Value row = value_at(parsed, i);
-                bool gone = value_count(row) == 1; /* only an id */
-                put(table_named(table), value_get_str(row, "id"), gone ? value_none() : row);
-        }
-}
-
-static void commit(const char *table, const char *rows)
-{
-        begin_commit();
-        put_rows(table, rows);
-        end_commit();
-}
 
 static void expect(Query *query, const char *want)
 {
@@ -1093,10 +1236,15 @@ static bool run_short(const Case *one)
         fired = false;
         for (int i = 0; i < 10; i++)
                 random_commit(12);
-        Status st = open_client(&client, one->kind, one->query, "");
+        Status st = open_client(&client, one->kind, one->query, TOKENS);
         for (int i = 0; !st && i < 3; i++) {
                 random_commit(12);
-                st = catch_up(&client);
+                if (i == 1) {
+                        query_free(client.query);
+                        st = begin_client(&client, TOKENS);
+                } else {
+                        st = catch_up(&client);
+                }
         }
         assert_true(!st || fired);
         status_ignore(st);
@@ -1110,7 +1258,7 @@ static void test_no_memory(void **state)
 {
         (void)state;
         for (size_t i = 0; i < ELEMENTS(cases); i += 3)
-                for (chosen_step = 0; chosen_step < 6; chosen_step++)
+                for (chosen_step = 0; chosen_step < 8; chosen_step++)
                         for (chosen_n = 1; run_short(&cases[i]); chosen_n++)
                                 continue;
         chosen_n = 0;
@@ -1120,17 +1268,13 @@ static void test_no_memory(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_random),
-                cmocka_unit_test(test_failing_rows),
-                cmocka_unit_test(test_large_right_table),
-                cmocka_unit_test(test_limit_documents),
-                cmocka_unit_test(test_value_documents),
-                cmocka_unit_test(test_bit_by_bit),
-                cmocka_unit_test(test_sums),
-                cmocka_unit_test(test_infinite),
-                cmocka_unit_test(test_queue),
-                cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_too_much),
+                cmocka_unit_test(test_random),           cmocka_unit_test(test_since),
+                cmocka_unit_test(test_since_bit_by_bit), cmocka_unit_test(test_since_anew),
+                cmocka_unit_test(test_failing_rows),     cmocka_unit_test(test_large_right_table),
+                cmocka_unit_test(test_limit_documents),  cmocka_unit_test(test_value_documents),
+                cmocka_unit_test(test_bit_by_bit),       cmocka_unit_test(test_sums),
+                cmocka_unit_test(test_infinite),         cmocka_unit_test(test_queue),
+                cmocka_unit_test(test_refused),          cmocka_unit_test(test_too_much),
                 cmocka_unit_test(test_no_memory),
         };
         int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,7 @@ struct Feed {
         void (*ready)(void *ctx);
         void *ctx;
         int64_t deadline_ns;
+        uint64_t wanted;
         bool ended_told;
 };
 
@@ -329,14 +330,34 @@ static bool fake_feed_is_long(Feed *feed)
 {
         return feed->detached;
 }
-static void fake_feed_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns)
+/* Something to give, or it has come to where it is awaited. */
+static bool fake_feed_has_more(const Feed *feed)
+{
+        for (size_t i = feed->next; i < fake_feeds.count && fake_feeds.changes[i].position <= feed->sees; i++)
+                if (fake_feeds.changes[i].table == feed->spec.table)
+                        return true;
+        return feed->wanted && feed->wanted <= MIN(fake_feeds.position, feed->sees);
+}
+static void fake_feed_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position)
 {
         feed->ready = ready;
         feed->ctx = ctx;
         feed->deadline_ns = ready ? deadline_ns : INT64_MAX;
-        bool more = feed->next < fake_feeds.count && fake_feeds.changes[feed->next].position <= feed->sees;
-        if (more || feed->lost || feed->idle || feed->deadline_ns <= fake_feeds.clock_ns)
+        feed->wanted = position;
+        if (fake_feed_has_more(feed) || feed->lost || feed->idle || feed->deadline_ns <= fake_feeds.clock_ns)
                 fake_feed_wake(feed);
+}
+/* Feeds of this table know of the commits up to there. */
+static inline void fake_feeds_see(const char *name, uint64_t position)
+{
+        for (size_t i = 0; i < fake_feeds.open_count; i++) {
+                Feed *feed = fake_feeds.open[i];
+                if (feed->spec.table != fake_table(name))
+                        continue;
+                feed->sees = position;
+                if (fake_feed_has_more(feed))
+                        fake_feed_wake(feed);
+        }
 }
 static size_t fake_feed_memory(const Feed *feed)
 {

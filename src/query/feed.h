@@ -115,9 +115,9 @@ typedef struct FeedSource {
         /* What `next` costs: false: it is all in memory and a few microseconds (an event loop's thread may call it). */
         bool (*is_long)(Feed *feed);
         /* ready(ctx) is called once, from a thread of the source's or from inside this call, as soon as `next` would
-         * give something or mono_ns() reaches `deadline_ns` (INT64_MAX: never). It must not block nor call this source.
-         * NULL: no more. */
-        void (*watch)(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns);
+         * give something, mono_ns() reaches `deadline_ns` (INT64_MAX: never), or `place` is behind all of the commit at
+         * `position` (0: that is of no interest). It must not block nor call this source. NULL: no more. */
+        void (*watch)(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position);
         FeedPlace (*place)(Feed *feed); /* behind everything that was given or passed over */
         size_t (*memory_bytes)(const Feed *feed);
         /* After a `watch` of many feeds at once became ready: ready() is called for each, then this for each different

@@ -144,15 +144,17 @@ static Status append_feeds(const ControlWorld *world, Buf *reply)
         feed_hub_stats(world->feeds, &s);
         TRY(buf_printf(reply,
                        ",\"feeds\":{\"feeds\":%zu,\"system_feeds\":%zu,\"attached\":%zu,\"classes\":%zu,\"tables\":%zu"
-                       ",\"queued_events\":%zu,\"queued_bytes\":%zu,\"memory_max_bytes\":%zu,\"readers\":%zu",
+                       ",\"queued_events\":%zu,\"queued_bytes\":%zu,\"memory_max_bytes\":%zu,\"readers\":%zu"
+                       ",\"travelling\":%zu",
                        s.feeds, s.system_feeds, s.attached, s.classes, s.tables, s.queued_events, s.queued_bytes,
-                       s.memory_max_bytes, s.readers));
+                       s.memory_max_bytes, s.readers, s.travelling));
         TRY(buf_printf(reply,
                        ",\"commits\":%" PRIu64 ",\"events\":%" PRIu64 ",\"delivered\":%" PRIu64
-                       ",\"caught_up\":%" PRIu64 ",\"detached_slow\":%" PRIu64 ",\"detached_costly\":%" PRIu64
+                       ",\"caught_up\":%" PRIu64 ",\"detached_slow\":%" PRIu64 ",\"detached_large\":%" PRIu64
+                       ",\"worked\":%" PRIu64 ",\"journeys\":%" PRIu64 ",\"journey_commits\":%" PRIu64
                        ",\"lost\":%" PRIu64 ",\"skipped\":%" PRIu64,
-                       s.commits, s.events, s.delivered, s.caught_up, s.detached_slow, s.detached_costly, s.lost,
-                       s.skipped));
+                       s.commits, s.events, s.delivered, s.caught_up, s.detached_slow, s.detached_large, s.worked,
+                       s.journeys, s.journey_commits, s.lost, s.skipped));
         return buf_printf(reply, ",\"lag_positions\":%" PRIu64 ",\"lag_us\":%" PRId64 ",\"failing\":%s}",
                           s.lag_positions, s.lag_us, s.failing ? "true" : "false");
 }

@@ -84,7 +84,7 @@ static bool fake_is_long(Feed *feed)
         return source.is_long;
 }
 
-static void fake_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns)
+static void fake_watch(Feed *feed, void (*ready)(void *ctx), void *ctx, int64_t deadline_ns, uint64_t position)
 {
         mutex_lock(&source.mu);
         feed->ready = ready;

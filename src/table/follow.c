@@ -55,11 +55,6 @@ bool table_index_is_multi(const TableIndex *index)
         return index->shape.multi;
 }
 
-Bytes table_index_function(const TableIndex *index)
-{
-        return index->function;
-}
-
 Status table_index_value(TableIndex *index, Value row, Arena *arena, Value *ret_value)
 {
         return closure_index_value(index->closure, row, arena, ret_value);

@@ -91,8 +91,6 @@ bool table_index_is(TableRef *table, Bytes name, const TableIndex *index);
 TableIndex *table_index_ref(TableIndex *index);
 TableIndex *table_index_unref(TableIndex *index); /* NULL is fine; returns NULL */
 bool table_index_is_multi(const TableIndex *index);
-/* The saved form of its function: what the index is. */
-Bytes table_index_function(const TableIndex *index);
 /* What the function makes of a row; V_NONE if it fails. A multi index: the array of values, or one value that is none
  * (index/entry.h). In `arena`, which may jump, or a part of `row`. Only ERR_NOMEM and the like. */
 MUST_USE Status table_index_value(TableIndex *index, Value row, Arena *arena, Value *ret_value);
