@@ -7,7 +7,8 @@
  * has been read, so it is more than from commit to delivery by half of the write's own way.
  *
  *      writes alone | feeds are opened | writes that nobody watches | writes that a feed each watches |
- *      writes at --rate, for the latency | feeds are closed | writes alone
+ *      writes at --rate, for the latency | feeds are closed | writes alone |
+ *      feeds are opened with tokens and closed | writes for all of them | they all go on from their tokens, at --rate
  *
  * All of it in one run, so that the ratios are of one machine in one state. bench/feeds runs it. */
 #define _GNU_SOURCE
@@ -22,6 +23,7 @@
 #define TABLE        "[15,[[14,[\"bench\"]],\"feeds\"]]"
 #define IDS_PER_ROOM 2
 #define OPENING      8 /* STARTs in flight on a connection */
+#define TOKEN_BYTES  96
 #define BARRIER      UINT64_MAX
 
 static struct Settings {
@@ -42,16 +44,18 @@ typedef struct Connection {
         Wire wire;
         /* --- of feeds --- */
         uint64_t first, count, opened; /* token 1 is feed `first` */
-        bool passed;                   /* the barrier's answer has come */
+        bool *answered;                /* of each: its first answer has come */
         /* --- of writers --- */
         int in_flight;
 } Connection;
 
 /* --- shared by the two threads --- */
 static atomic_uint_fast64_t delivered, first_answers, barriers, closed;
-static atomic_bool measuring;               /* latencies count */
-static Latencies latency;                   /* of the feed thread; read when it rests */
-static uint64_t random_state = RANDOM_SEED; /* of the writing thread */
+static atomic_bool measuring;                     /* latencies count */
+static char (*tokens)[TOKEN_BYTES];               /* of each feed: where it goes on */
+static enum { PLAIN, TAKE_TOKENS, SINCE } manner; /* of opening; set while the feed thread rests */
+static Latencies latency;                         /* of the feed thread; read when it rests */
+static uint64_t random_state = RANDOM_SEED;       /* of the writing thread */
 
 /* --- the server's process --- */
 static double rss_kib(void)
@@ -112,11 +116,33 @@ enum { REST, OPEN, CLOSE };
 
 static void open_next(Connection *c)
 {
-        char text[200];
-        int size = snprintf(text, sizeof text, "[1,[152,[[39,[" TABLE ",{\"room\":%" PRIu64 "}]]]],{}]",
-                            c->first + c->opened);
-        c->opened++;
+        char text[400], options[200] = "";
+        uint64_t room = c->first + c->opened;
+        if (manner == TAKE_TOKENS)
+                snprintf(options, sizeof options, ",{\"include_tokens\":true}");
+        else if (manner == SINCE)
+                snprintf(options, sizeof options,
+                         ",{\"include_tokens\":true,\"include_states\":false,\"since\":\"%s\"}", tokens[room]);
+        int size =
+                snprintf(text, sizeof text, "[1,[152,[[39,[" TABLE ",{\"room\":%" PRIu64 "}]]]%s],{}]", room, options);
+        c->answered[c->opened++] = false;
         add_frame(c, c->opened, text, (size_t)size);
+}
+
+static void first_answer(Connection *c, uint64_t token, const char *body, size_t size)
+{
+        static const char key[] = "\"token\":\"";
+        const char *at = manner == TAKE_TOKENS ? memmem(body, size, key, sizeof key - 1) : NULL;
+        if (at) {
+                at += sizeof key - 1;
+                snprintf(tokens[c->first + token - 1], TOKEN_BYTES, "%.*s", (int)strcspn(at, "\""), at);
+        }
+        if (manner == TAKE_TOKENS && !at)
+                refuse(body, size);
+        c->answered[token - 1] = true;
+        atomic_fetch_add(&first_answers, 1);
+        if (c->opened < c->count)
+                open_next(c);
 }
 
 static void feed_answered(Wire *wire, uint64_t token, const char *body, size_t size)
@@ -128,26 +154,21 @@ static void feed_answered(Wire *wire, uint64_t token, const char *body, size_t s
                 atomic_fetch_add(&barriers, 1);
                 return;
         }
-        if (size < 6 || (body[5] != '3' && body[5] != '2'))
+        if (size < 6 || (body[5] != '3' && body[5] != '2') || memmem(body, size, "\"restarted\"", 11))
                 refuse(body, size);
         if (body[5] == '2') { /* two for each: of its CONTINUE, and of its STOP */
                 atomic_fetch_add(&closed, 1);
                 return;
         }
-        bool first = true, began = memmem(body, size, "\"r\":[]", 6) == NULL;
         /* Each change has the new and the old document's. */
-        for (const char *p = body; began && (p = memmem(p, size - (size_t)(p - body), "\"new_val\":{", 11)); p += 11) {
+        for (const char *p = body; (p = memmem(p, size - (size_t)(p - body), "\"new_val\":{", 11)); p += 11) {
                 const char *stamp = memmem(p, size - (size_t)(p - body), at, sizeof at - 1);
-                first = false;
                 atomic_fetch_add_explicit(&delivered, 1, memory_order_relaxed);
                 if (stamp && atomic_load_explicit(&measuring, memory_order_relaxed))
                         latencies_add(&latency, now - strtoull(stamp + sizeof at - 1, NULL, 10));
         }
-        if (first) {
-                atomic_fetch_add(&first_answers, 1);
-                if (c->opened < c->count)
-                        open_next(c);
-        }
+        if (!c->answered[token - 1])
+                first_answer(c, token, body, size);
         add_frame(c, token, "[2]", 3);
 }
 
@@ -158,6 +179,8 @@ static void feeds_main(void *arg)
                 int order = atomic_exchange(&feeds->order, REST);
                 for (int i = 0; order != REST && i < set.connections; i++) {
                         Connection *c = &feeds->connections[i];
+                        if (order == OPEN)
+                                c->opened = 0;
                         if (order == OPEN)
                                 while (c->opened < MIN(c->count, OPENING))
                                         open_next(c);
@@ -345,6 +368,51 @@ static void parse_options(int argc, char **argv)
         set.rooms = set.feeds;
 }
 
+static void open_feeds(Feeds *feeds, int how)
+{
+        manner = how;
+        atomic_store(&first_answers, 0);
+        atomic_store(&feeds->order, OPEN);
+}
+
+static void close_feeds(Feeds *feeds)
+{
+        atomic_store(&closed, 0);
+        atomic_store(&feeds->order, CLOSE);
+        wait_for(&closed, 2 * set.feeds, 0);
+        pass_barrier(feeds);
+}
+
+typedef struct Resumed {
+        uint64_t missed, meanwhile; /* changes */
+        double seconds;             /* until all of them were there */
+} Resumed;
+
+/* They all come back at once, with writes going on. */
+static Resumed resume(Feeds *feeds, Connection *writers, int epoll)
+{
+        Resumed resumed = {0};
+        open_feeds(feeds, TAKE_TOKENS);
+        wait_for(&first_answers, set.feeds, 0);
+        close_feeds(feeds);
+        atomic_store(&delivered, 0);
+        write_for(writers, epoll, 0, set.seconds, 0);
+        resumed.missed = written;
+        uint64_t began = now_ns();
+        open_feeds(feeds, SINCE);
+        while (atomic_load(&delivered) < resumed.missed + resumed.meanwhile) {
+                write_for(writers, epoll, 0, 0.1, set.rate);
+                resumed.meanwhile += written;
+        }
+        resumed.seconds = (double)(now_ns() - began) / 1e9;
+        wait_for(&first_answers, set.feeds, 0);
+        close_feeds(feeds);
+        if (atomic_load(&delivered) != resumed.missed + resumed.meanwhile)
+                die(status_new(ERR_IO, "%" PRIu64 " changes were delivered after the feeds went on, and not %" PRIu64,
+                               (uint64_t)atomic_load(&delivered), resumed.missed + resumed.meanwhile));
+        return resumed;
+}
+
 int main(int argc, char **argv)
 {
         parse_options(argc, argv);
@@ -367,8 +435,14 @@ int main(int argc, char **argv)
                 uint64_t n = (uint64_t)set.connections;
                 c->first = set.feeds * (uint64_t)i / n;
                 c->count = set.feeds * ((uint64_t)i + 1) / n - c->first;
+                c->answered = mem_zalloc(c->count * sizeof *c->answered);
+                if (!c->answered)
+                        die(status_nomem());
                 wire_open(&c->wire, &options, feeds.epoll);
         }
+        tokens = mem_zalloc(set.feeds * sizeof *tokens);
+        if (!tokens)
+                die(status_nomem());
         must(thread_start(&feeds.thread, "feeds", feeds_main, &feeds));
 
         write_for(writers, epoll, 0, set.seconds, 0); /* every document is there, and memory is warm */
@@ -376,7 +450,7 @@ int main(int argc, char **argv)
         Run before = write_for(writers, epoll, set.feeds, set.seconds, 0);
 
         double rss_before = rss_kib(), began = (double)now_ns() / 1e9;
-        atomic_store(&feeds.order, OPEN);
+        open_feeds(&feeds, PLAIN);
         double opening = wait_for(&first_answers, set.feeds, began);
         usleep(100000);
         pass_barrier(&feeds);
@@ -396,13 +470,13 @@ int main(int argc, char **argv)
         Run paced = write_for(writers, epoll, 0, set.seconds, set.rate);
         all += written;
         wait_for(&delivered, all, 0);
+        atomic_store(&measuring, false);
         double rss_after = rss_kib();
 
-        atomic_store(&feeds.order, CLOSE);
-        wait_for(&closed, 2 * set.feeds, 0);
-        pass_barrier(&feeds);
+        close_feeds(&feeds);
         double rss_closed = rss_kib();
         Run after = write_for(writers, epoll, set.feeds, set.seconds, 0);
+        Resumed resumed = resume(&feeds, writers, epoll);
         atomic_store(&feeds.end, true);
         thread_join(&feeds.thread);
 
@@ -419,18 +493,23 @@ int main(int argc, char **argv)
         printf("\"latency_ms\":{\"p50\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},",
                latencies_us(&latency, 0.5) / 1000, latencies_us(&latency, 0.99) / 1000,
                latencies_us(&latency, 0.999) / 1000, (double)latency.max_ns / 1e6);
+        printf("\"resumed\":{\"missed\":%" PRIu64 ",\"meanwhile\":%" PRIu64 ",\"seconds\":%.2f},", resumed.missed,
+               resumed.meanwhile, resumed.seconds);
         printf("\"delivered\":%" PRIu64 ",\"rss_mib\":{\"before\":%.1f,\"open\":%.1f,\"after\":%.1f,\"closed\":%.1f},"
                "\"idle_feed_bytes\":%.0f}\n",
-               (uint64_t)atomic_load(&delivered), rss_before / 1024, rss_open / 1024, rss_after / 1024,
-               rss_closed / 1024, (rss_open - rss_before) * 1024 / (double)set.feeds);
+               all, rss_before / 1024, rss_open / 1024, rss_after / 1024, rss_closed / 1024,
+               (rss_open - rss_before) * 1024 / (double)set.feeds);
 
         for (int i = 0; i < set.writers; i++)
                 wire_close(&writers[i].wire);
-        for (int i = 0; i < set.connections; i++)
+        for (int i = 0; i < set.connections; i++) {
                 wire_close(&feeds.connections[i].wire);
+                mem_free(feeds.connections[i].answered);
+        }
         close(feeds.epoll);
         close(epoll);
         mem_free(writers);
         mem_free(feeds.connections);
+        mem_free(tokens);
         return 0;
 }
