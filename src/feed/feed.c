@@ -231,6 +231,13 @@ static void leave_follower(RowFeed *feed)
         hub->attached_count--;
 }
 
+static void list_awaiting(RowFeed *feed)
+{
+        Follower *follower = feed_follower(feed);
+        follower->awaited = MIN(follower->awaited, feed->awaited);
+        feed_list_put(&feed->hub->awaiting, feed);
+}
+
 static void await_place(RowFeed *feed)
 {
         if (!feed->awaited || feed->count || !feed->waiter.ready)
@@ -238,7 +245,7 @@ static void await_place(RowFeed *feed)
         if (has_come_to(feed, feed->awaited))
                 feed_waiter_signal(feed->hub, &feed->waiter);
         else
-                feed_list_put(&feed->hub->awaiting, feed);
+                list_awaiting(feed);
 }
 
 Status feed_travel(RowFeed *feed)
@@ -638,7 +645,7 @@ static void row_watch(Feed *base, void (*ready)(void *ctx), void *ctx, int64_t d
         if (ready && !now && feed->state == FEED_STATE_DETACHED) {
                 catchup_want(feed);
         } else if (ready && !now && position && feed->state == FEED_STATE_ATTACHED && !feed->count) {
-                feed_list_put(&hub->awaiting, feed);
+                list_awaiting(feed);
         } else if (ready && !now && quiet) {
                 feed_list_put(&hub->quiet, feed);
         }

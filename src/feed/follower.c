@@ -75,10 +75,17 @@ void follower_set_delivered(Follower *follower, uint64_t position)
         atomic_store(&follower->delivered, position);
         if (follower->dropped)
                 signal_all_dropped(follower);
+        if (position < follower->awaited)
+                return;
+        follower->awaited = UINT64_MAX;
         for (RowFeed *feed = hub->awaiting.first, *next; feed; feed = next) {
                 next = feed->list_next;
-                if (feed->follower != follower->number || feed->awaited > position)
+                if (feed->follower != follower->number)
                         continue;
+                if (feed->awaited > position) {
+                        follower->awaited = MIN(follower->awaited, feed->awaited);
+                        continue;
+                }
                 feed_list_remove(feed);
                 feed_waiter_signal(hub, &feed->waiter);
         }
@@ -417,6 +424,7 @@ void follower_init(Follower *follower, FeedHub *hub, unsigned number)
 {
         follower->hub = hub;
         follower->number = (uint8_t)number;
+        follower->awaited = UINT64_MAX;
         arena_init(&follower->arena, 0);
 }
 

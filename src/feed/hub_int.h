@@ -267,7 +267,8 @@ typedef struct Follower {
         atomic_uint_fast64_t delivered; /* ... and their events are in queues; written under the lock */
         uint64_t commits;
         int64_t lag_us;
-        bool dropped; /* a table, in a commit that is not delivered yet */
+        uint64_t awaited; /* no feed of it is awaited at a position before this */
+        bool dropped;     /* a table, in a commit that is not delivered yet */
         /* --- its thread's --- */
         TailReader *reader;
         Arena arena; /* of one slice of a commit */
