@@ -3,7 +3,8 @@
     follow.py PORTS.json FEED FILE      FEED: the term that `changes` is called on, as JSON
 
 What came is *acknowledged* by a line in FILE, {"token": ..., "doc": ...}: one write each, so that a kill leaves whole lines and perhaps a
-piece, which is cut off. It goes on behind the last token there, over every restart of the server or of itself.
+piece, which is cut off. It goes on behind the last token there, over every restart of the server or of itself, and says so there ({"since": ...}):
+of changes that came together only the last has a token, and those without their last have not happened.
 """
 
 import json
@@ -37,15 +38,38 @@ class Broken(Exception):
     """A feed said something that cannot be."""
 
 
+def name_of(row):
+    """What tells a row of a feed's result from the others: of a table, a group, a join."""
+    if "id" in row:
+        return row["id"]
+    return json.dumps(row["group"]) if "group" in row else "%r %r" % (row["left"]["id"], row["right"]["id"])
+
+
 class Replay:
     """The result of a query, kept by its changes. `single`: a value instead of rows. Knows what is lost or repeated: a change takes away what is there."""
 
     def __init__(self, single=False):
         self.single, self.rows, self.value, self.ready = single, {}, None, False
         self.changes = self.restarts = 0
+        self.together = []  # changes whose last is still to come
 
     def reset(self):
-        self.rows, self.value, self.ready = {}, None, False
+        self.rows, self.value, self.ready, self.together = {}, None, False, []
+
+    def line(self, line):
+        """Of a follower's file."""
+        if "reset" in line:
+            if self.ready:
+                raise Broken("it began anew although it had a token")
+            self.reset()
+        elif "since" in line:
+            self.together = []
+        elif self.ready and "token" not in line and "state" not in line["doc"]:
+            self.together.append(line["doc"])
+        else:
+            for doc in self.together + [line["doc"]]:
+                self.apply(doc)
+            self.together = []
 
     def apply(self, doc):
         if "state" in doc:
@@ -73,13 +97,13 @@ class Replay:
             self.value = new
             return
         if old is not None:
-            if self.rows.get(old["id"]) != old:
-                raise Broken("lost or repeated: there was %r, and %r came" % (self.rows.get(old["id"]), doc))
-            del self.rows[old["id"]]
+            if self.rows.get(name_of(old)) != old:
+                raise Broken("lost or repeated: there was %r, and %r came" % (self.rows.get(name_of(old)), doc))
+            del self.rows[name_of(old)]
         if new is not None:
-            if new["id"] in self.rows:
-                raise Broken("repeated: there was %r, and %r came" % (self.rows[new["id"]], doc))
-            self.rows[new["id"]] = new
+            if name_of(new) in self.rows:
+                raise Broken("repeated: there was %r, and %r came" % (self.rows[name_of(new)], doc))
+            self.rows[name_of(new)] = new
 
     def state(self):
         return self.value if self.single else self.rows
@@ -90,7 +114,7 @@ def follow(ports, feed, path):
     for line in read_lines(path):
         if "token" in line:
             token = line["token"]
-        elif "reset" in line or line["doc"].get("state") == "restarted":
+        elif "reset" in line or line.get("doc", {}).get("state") == "restarted":
             token = None
     with open(path, "ab") as f:
         f.truncate(len(whole_lines(path)))
@@ -111,6 +135,7 @@ def follow(ports, feed, path):
                     put({"reset": True})
                     options["include_initial"] = True
                 else:
+                    put({"since": True})
                     options["since"] = token
                 number = client.send([1, changes(feed, **options), {}])
                 while True:

@@ -107,7 +107,7 @@ def main():
             while True:
                 jobs = [job for job in writer.run(table("rethinkdb", "jobs")) if "changes" in json.dumps(job)]
                 left = {name: value for name, value in hub(server).items()
-                        if name in ("feeds", "attached", "classes", "tables", "queued_events", "queued_bytes", "readers") and value}
+                        if name in ("feeds", "attached", "classes", "tables", "queued_events", "queued_bytes", "readers", "travelling") and value}
                 if not jobs and not left:
                     break
                 assert time.monotonic() < deadline, "after round %d: %r %r" % (round_, left, jobs[:3])

@@ -9,22 +9,8 @@
 #ifndef TESTS_FEED_RANDOM_H
 #define TESTS_FEED_RANDOM_H
 
-#include <inttypes.h>
-
 #include "base/bytes.h"
-#include "base/status.h"
-
-typedef struct Random {
-        uint64_t state;
-} Random;
-
-static inline uint64_t random_next(Random *random)
-{
-        uint64_t x = random->state += 0x9e3779b97f4a7c15u;
-        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-        x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-        return x ^ (x >> 31);
-}
+#include "soak.h"
 
 static inline unsigned pick(Random *random, unsigned count)
 {
@@ -232,25 +218,30 @@ typedef enum OfKind {
         OF_GROUP,
         OF_DISTINCT,
         OF_JOIN,
+        OF_FAILING, /* of rows for which its function fails now and then */
         OF_KINDS
 } OfKind;
 
-static const char *const of_names[OF_KINDS] = {"table", "get_all", "between", "filter",   "projection",
-                                               "union", "get",     "limit",   "sorted",   "min_max",
-                                               "count", "sum_avg", "group",   "distinct", "eq_join"};
+static const char *const of_names[OF_KINDS] = {"table", "get_all",  "between", "filter",  "projection", "union",
+                                               "get",   "limit",    "sorted",  "min_max", "count",      "sum_avg",
+                                               "group", "distinct", "eq_join", "failing"};
 
 typedef struct FeedQuery {
         OfKind kind;
-        Buf term, result; /* what `changes` is called on; what gives the same without it */
+        Buf term, result; /* what `changes` is called on; what gives the same without it. Texts */
         bool rows;        /* it shows whole rows of one table, in the order of commits */
         bool one;         /* one value instead of a sequence */
         bool ordered;     /* the result's order is of a meaning: with include_offsets it can be kept */
         bool remembers;   /* it is made of a FeedState */
+        bool anew;        /* that perhaps cannot say what it was at a token: a function fails, or says r.now() */
 } FeedQuery;
+
+/* r.now().year(), which does not change here */
+#define RANDOM_NOW "[128,[[103,[]]]]"
 
 static inline void random_condition(Random *random, unsigned var, unsigned depth, Buf *to)
 {
-        switch (pick(random, depth > 1 ? 14 : 18)) {
+        switch (pick(random, depth > 1 ? 14 : 19)) {
         default: out(to, "[17,[[170,[[10,[%u]],\"a\"]],%s]]", var, random_value(random)); return;
         case 4: out(to, "[17,[[170,[[170,[[10,[%u]],\"n\"]],\"b\"]],%s]]", var, random_value(random)); return;
         case 5: {
@@ -278,6 +269,7 @@ static inline void random_condition(Random *random, unsigned var, unsigned depth
                 out(to, "]]");
                 return;
         case 15: out(to, "[17,[[170,[[10,[%u]],\"id\"]],%u]]", var, pick(random, 6)); return;
+        case 18: out(to, "[19,[[170,[[10,[%u]],\"num\"]],[25,[" RANDOM_NOW ",2020]]]]", var); return;
         case 16:
         case 17:
                 out(to, "[%u,[", pick(random, 3) ? 67 : 66);
@@ -528,6 +520,17 @@ static inline void random_feed_query(Random *random, OfKind kind, FeedQuery *que
                         out(to, "]]");
                 }
                 break;
+        case OF_FAILING: {
+                static const char *const whole[][2] = {
+                        {"", ""}, {"[43,[", "]]"}, {"[145,[", ",\"num\"]]"}, {"[42,[[170,[", ",\"num\"]]]]"}};
+                unsigned of = pick(random, ELEMENTS(whole));
+                query->remembers = of > 0;
+                query->one = of == 1 || of == 2;
+                out(to, "%s[39,[", whole[of][0]);
+                random_get_all(random, TABLE_T, to);
+                out(to, ",[69,[[2,[1]],[21,[[24,[[170,[[10,[1]],\"b\"]],1]],2]]]]]]%s", whole[of][1]);
+                break;
+        }
         default: { /* OF_JOIN */
                 /* With what can be a key only: an object is an error of the query. */
                 static const char *const rights[] = {",\"num\"," TABLE_U "]]",
@@ -541,6 +544,9 @@ static inline void random_feed_query(Random *random, OfKind kind, FeedQuery *que
         }
         if (same)
                 out(&query->result, "%.*s", (int)to->size, (const char *)to->data);
+        status_ignore(buf_append_byte(to, 0));
+        status_ignore(buf_append_byte(&query->result, 0));
+        query->anew = query->remembers && (kind == OF_FAILING || strstr((const char *)to->data, RANDOM_NOW));
 }
 
 static inline void feed_query_done(FeedQuery *query)

@@ -13,18 +13,14 @@
  * One seed is one database. It decides everything (but for the threads of --threads), so `feed-soak --from SEED --seeds
  * 1` repeats what went wrong. The paths that must have been taken are counted; a run in which one never was has failed.
  */
-#include <inttypes.h>
 #include <limits.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "base/mem.h"
-#include "feed/hub.h"
+#include "feed/hub_int.h"
 #include "feed_random.h"
 #include "os/sim.h"
 #include "query/changes.h"
+#include "soak.h"
 #include "table/table.h"
 #include "value/json.h"
 
@@ -40,11 +36,17 @@ typedef enum Path {
         PATH_KEPT, /* the feed needs its Query */
         PATH_WOKEN,
         PATH_SLOW,
-        PATH_DETACHED, /* the hub gave up the feed's queue */
-        PATH_ATTACHED, /* it came back to the hub */
+        PATH_DETACHED,  /* the hub gave up the feed's queue */
+        PATH_ATTACHED,  /* it came back to the hub */
+        PATH_TRAVELLED, /* feeds were taken through the log together */
+        PATH_WORKED,    /* a feed evaluated a function for all of its class */
         PATH_RESUMED,
         PATH_RESUMED_AMID, /* in the middle of a batch */
+        PATH_RESUMED_LATE, /* after some hundred operations */
+        PATH_RESUMED_BACK, /* with an older token than its last */
         PATH_RESTARTED,
+        PATH_RESTARTED_ANEW, /* FeedQuery.anew */
+        PATH_FAILED,
         PATH_LOST,
         PATH_REOPENED,
         PATH_KILLED,
@@ -66,9 +68,15 @@ static const char *const path_names[PATHS] = {"changes",
                                               "slow",
                                               "detached",
                                               "attached again",
+                                              "taken along",
+                                              "work for a class",
                                               "resumed",
                                               "resumed amid a batch",
+                                              "resumed late",
+                                              "went back",
                                               "restarted",
+                                              "restarted for its function",
+                                              "failed",
                                               "lost without a token",
                                               "reopened",
                                               "killed",
@@ -79,52 +87,11 @@ static const char *const path_names[PATHS] = {"changes",
                                               "offsets",
                                               "idle with a token",
                                               "table dropped"};
-static uint64_t paths[PATHS], kinds_checked[OF_KINDS], kinds_changed[OF_KINDS], op_total, check_total;
+static uint64_t paths[PATHS], kinds_checked[OF_KINDS], kinds_changed[OF_KINDS], kinds_resumed[OF_KINDS];
+static uint64_t op_total, check_total;
 
-static uint64_t current_seed;
-static bool verbose, threads;
+static bool threads;
 static const char *only_kind; /* NULL: all */
-static const char *current_text = "";
-
-static void say_seed(void)
-{
-        fprintf(stderr,
-                "\nseed %" PRIu64 " failed; again with: feed-soak --from %" PRIu64 " --seeds 1%s%s%s --verbose\n",
-                current_seed, current_seed, threads ? " --threads" : "", only_kind ? " --kind " : "",
-                only_kind ? only_kind : "");
-}
-
-static void on_signal(int sig)
-{
-        say_seed();
-        signal(sig, SIG_DFL);
-        raise(sig);
-}
-
-static _Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
-static _Noreturn void die(const char *format, ...)
-{
-        va_list args;
-        va_start(args, format);
-        fprintf(stderr, "\nfeed-soak: ");
-        vfprintf(stderr, format, args);
-        va_end(args);
-        say_seed();
-        _exit(1);
-}
-
-#define NOTE(...)                                                                                                      \
-        do {                                                                                                           \
-                if (verbose)                                                                                           \
-                        fprintf(stderr, __VA_ARGS__);                                                                  \
-        } while (0)
-
-static void must(Status st, const char *what)
-{
-        char text[600];
-        if (st)
-                die("%s: %s\n%s", what, status_text(st, text, sizeof text), current_text);
-}
 
 /* --- the database --- */
 
@@ -192,7 +159,7 @@ static StatusCode run(World *w, const char *term, const char *options, bool *ret
         QueryAnswer answer = ANSWER_PARTIAL;
         size_t size = strlen(term) + strlen(options) + 8;
         uint8_t *text;
-        current_text = term;
+        soak.current = term;
         query_reset(w->query);
         must(query_text_buffer(w->query, size, &text), "text buffer");
         size = (size_t)snprintf((char *)text, size, "[1,%s,%s]", term, options);
@@ -244,11 +211,12 @@ static void pump(World *w)
                 must(store_sync(w->store, UINT64_MAX), "syncing");
                 for (int i = 0;; i++) {
                         feed_hub_stats(w->hub, &hub);
-                        if (hub.lag_positions == 0)
+                        if (hub.lag_positions == 0 && hub.travelling == 0)
                                 return;
                         if (i > 100000)
                                 die("the hub does not come to the end of the log");
                         usleep(100);
+                        advance(w, 10000000); /* who does not fetch is left behind after a while */
                 }
         }
         must(pick(&w->random, 4) ? tail_step(w->store) : store_step(w->store), "writing the log");
@@ -267,22 +235,33 @@ static void pump(World *w)
 
 struct Client {
         FeedQuery of;
+        bool world_cuts; /* the log is kept for a while only, so that a new token may be too old soon */
         bool open, tokens, initial, offsets, keeps_order, squashes;
         Query *query;
         FeedCursor *cursor;
         char **items; /* what it has, as JSON texts; one: at [0], none if it is null */
         size_t count, capacity;
         char *token;
+        uint64_t token_op; /* when it was given */
+        /* An earlier token and what it had then: it may go back to that. */
+        char *old_token;
+        char **old_items;
+        size_t old_count;
+        uint64_t old_op;
+        bool old_may_restart;
         /* Changes that were joined come together, and only the last of them has a token: what the client had before the
          * first, in case it breaks off in between. */
         char **before;
         size_t before_count;
         bool between; /* `before` is of a meaning */
-        bool initializing, ready, may_restart;
-        bool lost;  /* without a token, and told that the log does not reach back to it any more */
-        bool waits; /* it watches, and found nothing before */
+        bool initializing, ready;
+        bool may_restart; /* the log may not reach back to its token */
+        bool resumes;     /* nothing came yet */
+        bool failed;      /* told so; by a change that the query works again */
+        bool lost;        /* without a token, and told that the log does not reach back to it any more */
+        bool waits;       /* it watches, and found nothing before */
         atomic_bool woken;
-        unsigned sleeps; /* writes to go until it fetches again */
+        unsigned sleeps; /* writes to go until it fetches, or comes, again */
         uint64_t last_op, changes;
         Arena hold;
         Buf rows;
@@ -336,11 +315,30 @@ static bool items_remove(Client *c, const char *text)
         return false;
 }
 
+static void copy_free(char ***copy, size_t *count)
+{
+        while (*count)
+                free((*copy)[--*count]);
+        free(take(*copy));
+}
+
+static void copy_items(const Client *c, char ***ret_copy, size_t *ret_count)
+{
+        *ret_copy = calloc(c->count + 1, sizeof **ret_copy);
+        for (*ret_count = 0; *ret_count < c->count; ++*ret_count)
+                (*ret_copy)[*ret_count] = strdup(c->items[*ret_count]);
+}
+
+static void items_set(Client *c, char *const *items, size_t count)
+{
+        items_clear(c);
+        for (size_t i = 0; i < count; i++)
+                items_insert(c, i, items[i]);
+}
+
 static void forget_before(Client *c)
 {
-        while (c->before_count)
-                free(c->before[--c->before_count]);
-        free(take(c->before));
+        copy_free(&c->before, &c->before_count);
         c->between = false;
 }
 
@@ -348,9 +346,7 @@ static void keep_before(Client *c)
 {
         if (c->between)
                 return;
-        c->before = calloc(c->count + 1, sizeof *c->before);
-        for (; c->before_count < c->count; c->before_count++)
-                c->before[c->before_count] = strdup(c->items[c->before_count]);
+        copy_items(c, &c->before, &c->before_count);
         c->between = true;
 }
 
@@ -359,10 +355,36 @@ static void take_back(Client *c)
 {
         if (!c->between)
                 return;
-        items_clear(c);
-        for (size_t i = 0; i < c->before_count; i++)
-                items_insert(c, i, c->before[i]);
+        items_set(c, c->before, c->before_count);
         forget_before(c);
+}
+
+static void forget_old(Client *c)
+{
+        copy_free(&c->old_items, &c->old_count);
+        free(take(c->old_token));
+}
+
+static void keep_old(Client *c)
+{
+        forget_old(c);
+        copy_items(c, &c->old_items, &c->old_count);
+        c->old_token = strdup(c->token);
+        c->old_op = c->token_op;
+        c->old_may_restart = c->may_restart;
+}
+
+/* As if nothing had come since. */
+static void go_back(Client *c)
+{
+        items_set(c, c->old_items, c->old_count);
+        free(c->token);
+        c->token = strdup(c->old_token);
+        c->token_op = c->old_op;
+        c->may_restart = c->old_may_restart;
+        c->last_op = 0;
+        c->failed = false;
+        paths[PATH_RESUMED_BACK]++;
 }
 
 /* Before the document is applied: how far it takes the client. */
@@ -384,19 +406,23 @@ static void apply_token(Client *c, Value token, bool is_state, const char *docum
                         keep_before(c);
                 return;
         }
-        if (again)
+        if (again && c->ready) /* who restarts is told at the same place that the query fails */
                 wrong(c, "the same token again", document);
         forget_before(c);
         free(c->token);
         c->token = strndup((const char *)text.data, text.size);
+        c->token_op = op_total;
+        c->may_restart = c->may_restart && c->world_cuts;
 }
 
 static void apply_state(Client *c, const char *state, const char *document)
 {
         if (strcmp(state, "restarted") == 0) {
-                if (!c->may_restart)
+                if (!c->may_restart && !(c->of.anew && c->resumes))
                         wrong(c, "it restarted, though the log has everything", document);
-                paths[PATH_RESTARTED]++;
+                paths[c->may_restart ? PATH_RESTARTED : PATH_RESTARTED_ANEW]++;
+                c->failed = false;
+                c->initial = true;
                 forget_before(c);
                 items_clear(c);
                 c->last_op = 0;
@@ -406,7 +432,7 @@ static void apply_state(Client *c, const char *state, const char *document)
                         wrong(c, "initial rows once more", document);
                 c->initializing = true;
         } else if (strcmp(state, "ready") == 0) {
-                c->initializing = false;
+                c->initializing = c->resumes = false;
                 c->ready = true;
                 paths[PATH_READY]++;
         } else if (strcmp(state, "idle") == 0) {
@@ -456,18 +482,24 @@ static void apply(Client *c, Value doc)
         }
         Value error = value_get_str(doc, "error");
         if (!value_is(error, V_NONE)) {
-                if (c->tokens || !c->may_restart || !value_is(error, V_STRING) ||
-                    strncmp(text_of(error, &c->hold), "\"Changes were lost: ", 20) != 0)
+                const char *text = text_of(error, &c->hold);
+                if (strncmp(text, "\"Changes were lost: ", 20) == 0 && !c->tokens && c->may_restart) {
+                        c->lost = true;
+                        paths[PATH_LOST]++;
+                } else if (c->of.kind == OF_FAILING) {
+                        c->failed = true;
+                        paths[PATH_FAILED]++;
+                        return;
+                } else {
                         wrong(c, "an error", document);
-                c->lost = true;
-                paths[PATH_LOST]++;
+                }
         }
         if (c->lost)
                 return;
         bool initial = value_is(old_value, V_NONE);
         if (value_is(new_value, V_NONE))
                 wrong(c, "neither a change nor an initial row", document);
-        if (initial && (c->ready || !(c->initial || c->may_restart)))
+        if (initial && (c->ready || !c->initial))
                 wrong(c, "an initial row at the wrong time", document);
         if (!initial && !value_is(old_value, V_NULL))
                 old = text_of(old_value, &c->hold);
@@ -476,6 +508,7 @@ static void apply(Client *c, Value doc)
         if (!initial && (old && new ? strcmp(old, new) == 0 : !old && !new))
                 wrong(c, "a change of nothing", document);
         paths[initial ? PATH_INITIAL : PATH_CHANGE]++;
+        c->failed = c->resumes = false;
         if (!initial) {
                 c->changes++;
                 paths[PATH_SQUASHED] += c->squashes;
@@ -521,7 +554,7 @@ static Status next_batch(Client *c)
         QueryAnswer answer;
         buf_clear(&c->rows);
         must(buf_append_byte(&c->rows, '['), "answer");
-        current_text = client_name(c);
+        soak.current = client_name(c);
         Status st =
                 c->cursor ? feed_cursor_next(c->cursor, &c->rows, &answer) : query_next(c->query, &c->rows, &answer);
         if (st)
@@ -570,7 +603,7 @@ static void fetch(World *w, Client *c, unsigned max, unsigned only)
                 uint64_t before = c->changes;
                 bool any = take_batch(c, only);
                 if (i == 0 && c->changes > before && c->waits && w->pumped) {
-                        if (!woken)
+                        if (!woken && !w->hub_options.reader_max) /* else it may have been its turn just now */
                                 wrong(c, "it was not woken", "(see the last that it has)");
                         paths[PATH_WOKEN]++;
                 }
@@ -583,6 +616,14 @@ static void fetch(World *w, Client *c, unsigned max, unsigned only)
                 if (i > 1000000)
                         wrong(c, "it never ends", "");
         }
+}
+
+/* A feed that reads the log may stop in between with nothing to show for it, and is woken at once. */
+static void fetch_all(World *w, Client *c)
+{
+        do {
+                fetch(w, c, UINT_MAX, 0);
+        } while (c->open && atomic_load(&c->woken));
 }
 
 static int compare_texts(const void *a, const void *b)
@@ -618,42 +659,54 @@ static bool result_of(World *w, const FeedQuery *of, Client *ret)
         return true;
 }
 
-/* The client has everything that there is. */
+/* Compares, where the query does not fail. */
+static bool has_all(World *w, Client *c, Client *now)
+{
+        if (!result_of(w, &c->of, now)) {
+                if (c->of.kind != OF_FAILING)
+                        die("%s: its query fails: %.*s", client_name(c), (int)w->answer.size,
+                            (const char *)w->answer.data);
+                return !c->of.remembers || c->failed;
+        }
+        if (!c->keeps_order && now->count)
+                qsort(now->items, now->count, sizeof *now->items, compare_texts);
+        if (!c->keeps_order && c->count)
+                qsort(c->items, c->count, sizeof *c->items, compare_texts);
+        bool same = now->count == c->count;
+        for (size_t i = 0; i < now->count && same; i++)
+                same = strcmp(now->items[i], c->items[i]) == 0;
+        return same;
+}
+
+/* The client gets everything that there is. That takes some time where it gathers changes (squash), is taken through
+ * the log with others, or has to wait until fewer read it: two feeds of one query may take turns event by event. */
 static void check(World *w, Client *c)
 {
         Client now = {0};
-        bool same;
-        if (!c->open)
-                return;
-        fetch(w, c, UINT_MAX, 0);
-        if (c->lost)
-                return;
-        if (c->squashes) { /* the time in which it gathers may have begun just now */
-                advance(w, 1000000000);
-                pump(w);
-                fetch(w, c, UINT_MAX, 0);
-        }
         arena_init(&now.hold, 0);
-        if (!result_of(w, &c->of, &now))
-                die("%s: its query fails: %.*s", client_name(c), (int)w->answer.size, (const char *)w->answer.data);
-        if (!c->keeps_order && now.count)
-                qsort(now.items, now.count, sizeof *now.items, compare_texts);
-        if (!c->keeps_order && c->count)
-                qsort(c->items, c->count, sizeof *c->items, compare_texts);
-        same = now.count == c->count;
-        for (size_t i = 0; i < now.count && same; i++)
-                same = strcmp(now.items[i], c->items[i]) == 0;
-        if (!same) {
-                fprintf(stderr, "\nthe query gives:\n");
-                for (size_t i = 0; i < now.count; i++)
-                        fprintf(stderr, "    %s\n", now.items[i]);
-                wrong(c, "the client has not what the query gives", "(all is fetched)");
+        for (int i = 0; c->open && !c->lost; i++) {
+                fetch_all(w, c);
+                if (!c->open || c->lost)
+                        break;
+                if (has_all(w, c, &now)) {
+                        kinds_checked[c->of.kind]++;
+                        check_total++;
+                        break;
+                }
+                if (i == (threads ? 30000 : 3000)) {
+                        fprintf(stderr, "\nthe query gives:\n");
+                        for (size_t k = 0; k < now.count; k++)
+                                fprintf(stderr, "    %s\n", now.items[k]);
+                        wrong(c, "the client has not what the query gives", "(all is fetched)");
+                }
+                if (threads)
+                        usleep(1000);
+                advance(w, 250000000);
+                pump(w);
         }
         items_clear(&now);
         free(now.items);
         arena_done(&now.hold);
-        kinds_checked[c->of.kind]++;
-        check_total++;
 }
 
 static void client_open(World *w, Client *c)
@@ -662,8 +715,14 @@ static void client_open(World *w, Client *c)
         Buf *to = &w->text;
         Random *random = &w->random;
         bool resumes = c->token != NULL;
-        if (!resumes && !c->initial && !result_of(w, &c->of, c))
-                die("%s: %.*s", client_name(c), (int)w->answer.size, (const char *)w->answer.data);
+        if (resumes && c->old_token && pick(random, 4) == 0)
+                go_back(c);
+        const uint64_t resumed_op = c->token_op;
+        if (!resumes && !c->initial && !result_of(w, &c->of, c)) {
+                if (c->of.kind != OF_FAILING)
+                        die("%s: %.*s", client_name(c), (int)w->answer.size, (const char *)w->answer.data);
+                c->initial = true;
+        }
         buf_clear(to);
         out(to, "[1,[152,[%s],{\"squash\":%s", client_name(c),
             !c->squashes      ? "false"
@@ -684,25 +743,33 @@ static void client_open(World *w, Client *c)
                 out(to, "\"max_batch_rows\":%u", 1 + pick(random, 20));
         out(to, "}]");
         NOTE("  open %.*s\n", (int)to->size, (const char *)to->data);
-        current_text = client_name(c);
+        soak.current = client_name(c);
         must(query_new(&w->query_world, "admin", &c->query), "a query");
         must(query_text_buffer(c->query, to->size, &text), "text buffer");
         memcpy(text, to->data, to->size);
         c->ready = resumes || !c->initial;
         c->initializing = c->waits = false;
         c->open = true;
+        c->resumes = resumes;
         must(query_prepare(c->query, BYTES(text, to->size)), "the feed");
         must(next_batch(c), "the feed's first answer");
         if (!query_is_feed(c->query))
                 wrong(c, "it is no feed", "");
         take_batch(c, 0);
         paths[PATH_RESUMED] += resumes;
+        kinds_resumed[c->of.kind] += resumes;
+        paths[PATH_RESUMED_LATE] += resumes && op_total - resumed_op > 300;
         if (c->open && pick(random, 3)) {
                 must(query_park(c->query, &c->cursor), "parking");
                 if (c->cursor)
                         c->query = query_free(c->query);
                 paths[c->cursor ? PATH_PARKED : PATH_KEPT]++;
         }
+}
+
+static bool log_is_cut(const World *w)
+{
+        return w->options.log_keep_bytes < 1 << 20;
 }
 
 static void client_new(World *w, Client *c)
@@ -714,13 +781,11 @@ static void client_new(World *w, Client *c)
         while (only_kind && !strstr(only_kind, of_names[kind]))
                 kind = (OfKind)pick(random, OF_KINDS);
         random_feed_query(random, kind, &c->of);
-        must(buf_append_byte(&c->of.term, 0), "term");
-        must(buf_append_byte(&c->of.result, 0), "term");
         c->tokens = pick(random, 3) > 0;
         c->initial = pick(random, 4) > 0;
         c->squashes = pick(random, 4) == 0;
         c->keeps_order = c->offsets = c->of.ordered && pick(random, 3) > 0;
-        c->may_restart = c->of.remembers;
+        c->world_cuts = log_is_cut(w);
         arena_init(&c->hold, 0);
         buf_init(&c->rows, 128 << 20);
         client_open(w, c);
@@ -731,6 +796,7 @@ static void client_forget(Client *c)
         client_disconnect(c);
         items_clear(c);
         forget_before(c);
+        forget_old(c);
         free(c->items);
         free(c->token);
         feed_query_done(&c->of);
@@ -771,6 +837,12 @@ static void check_all(World *w)
                 check(w, c);
 }
 
+/* Mostly they are back at once. */
+static unsigned time_away(Random *random)
+{
+        return pick(random, 6) ? 0 : pick(random, 600);
+}
+
 /* The database goes away and comes back; clients with tokens go on, the others are gone. */
 static void reopen(World *w)
 {
@@ -784,8 +856,9 @@ static void reopen(World *w)
                 client_disconnect(c);
                 if (!c->token)
                         client_forget(c);
-                else if (how > 1 || w->options.log_keep_bytes < 1 << 20)
-                        c->may_restart = true; /* of a commit that the power has taken, or that is cut off now */
+                else if (how > 1 || log_is_cut(w)) /* of a commit that the power has taken, or that is cut off now */
+                        c->may_restart = c->old_may_restart = true;
+                c->sleeps = time_away(&w->random);
         }
         NOTE("  reopened, %u\n", how);
         paths[how == 0 ? PATH_REOPENED : how == 1 ? PATH_KILLED : PATH_POWER_LOST]++;
@@ -800,6 +873,22 @@ static void reopen(World *w)
         world_open(w);
 }
 
+/* From now on some functions take long, until they have been quick for a while. */
+static void make_slow(World *w)
+{
+        size_t cursor = 0;
+        uint64_t id;
+        void *table;
+        feed_hub_lock(w->hub);
+        while (nummap_next(w->hub->tables, &cursor, &id, &table)) {
+                for (RowFeed *feed = ((FeedTable *)table)->feeds; feed; feed = feed->table_next) {
+                        if (pick(&w->random, 2))
+                                feed_class_took(feed->class, 1000000000);
+                }
+        }
+        feed_hub_unlock(w->hub);
+}
+
 static void client_step(World *w, Client *c)
 {
         Random *random = &w->random;
@@ -808,12 +897,14 @@ static void client_step(World *w, Client *c)
                         client_new(w, c);
         } else if (c->lost) {
                 client_forget(c);
+        } else if (c->sleeps > 0) {
+                c->sleeps--;
         } else if (!c->open) {
                 if (pick(random, 4) == 0)
                         client_open(w, c);
-        } else if (c->sleeps > 0) {
-                c->sleeps--;
         } else {
+                if (c->token && c->ready && !c->initializing && !c->between && pick(random, 60) == 0)
+                        keep_old(c);
                 switch (pick(random, 40)) {
                 case 0:
                         if (pick(random, 6) == 0)
@@ -829,6 +920,8 @@ static void client_step(World *w, Client *c)
                         fetch(w, c, 1, 1 + pick(random, 4));
                         if (c->token && c->ready && !c->initializing)
                                 client_disconnect(c);
+                        if (!c->open)
+                                c->sleeps = time_away(random);
                         break;
                 case 3:
                         pump(w);
@@ -861,6 +954,13 @@ static void make_tables(World *w)
         }
 }
 
+/* Who has to compute something anew is told that there is no table. */
+static bool is_end(const Client *c, Status st)
+{
+        return st && (strcmp(status_message(st), "Changefeed aborted (unavailable).") == 0 ||
+                      (c->of.remembers && strstr(status_message(st), "does not exist.")));
+}
+
 /* The end of a table is told to everybody who follows it; the hub has nothing left afterwards. */
 static void finish(World *w)
 {
@@ -876,9 +976,12 @@ static void finish(World *w)
                         Status st = next_batch(c);
                         for (int i = 0; !st && i < 100;
                              i++) { /* rows that went with the table are told before, or not */
+                                watch(c);
+                                advance(w, 1000000000);
+                                pump(w);
                                 st = next_batch(c);
                         }
-                        if (!st || strcmp(status_message(st), "Changefeed aborted (unavailable).") != 0)
+                        if (!is_end(c, st))
                                 wrong(c, "it does not end with the table", st ? status_message(st) : "nothing");
                         status_ignore(st);
                         paths[PATH_DROPPED]++;
@@ -890,7 +993,7 @@ static void finish(World *w)
         }
         pump(w);
         feed_hub_stats(w->hub, &stats);
-        if (stats.feeds || stats.attached || stats.classes || stats.tables || stats.queued_events ||
+        if (stats.feeds || stats.attached || stats.travelling || stats.classes || stats.tables || stats.queued_events ||
             stats.queued_bytes || stats.readers)
                 die("something is left: %zu feeds, %zu attached, %zu classes, %zu tables, %zu events, %zu bytes, %zu "
                     "readers",
@@ -904,13 +1007,14 @@ static void note_hub(World *w)
         feed_hub_stats(w->hub, &stats);
         paths[PATH_DETACHED] += stats.detached_slow;
         paths[PATH_ATTACHED] += stats.caught_up > 0;
+        paths[PATH_TRAVELLED] += stats.journeys;
+        paths[PATH_WORKED] += stats.worked;
 }
 
 static void run_seed(uint64_t seed)
 {
         static Client clients[CLIENTS];
         World w = {.random = {seed}, .clients = clients};
-        current_seed = seed;
         buf_init(&w.answer, 128 << 20);
         buf_init(&w.text, 16 << 20);
         must(sim_new(seed, &w.sim), "the simulated machine");
@@ -923,7 +1027,7 @@ static void run_seed(uint64_t seed)
         bool cuts = pick(&w.random, 4) == 0; /* the log is kept for a while only */
         w.options = (StoreOptions){.os = sim_os(w.sim),
                                    .path = "data",
-                                   .log_segment_bytes = cuts ? 5000 : 10000 + pick(&w.random, 200000),
+                                   .log_segment_bytes = cuts ? 9000 : 10000 + pick(&w.random, 200000),
                                    .log_keep_bytes = cuts ? 5000 : UINT64_C(1) << 40,
                                    .log_recent_bytes = pick(&w.random, 2) ? 1000 + pick(&w.random, 100000) : 0,
                                    .background = threads};
@@ -932,27 +1036,30 @@ static void run_seed(uint64_t seed)
                 w.hub_options.queue_max_bytes = 500 + pick(&w.random, 20000);
         if (pick(&w.random, 3) == 0)
                 w.hub_options.memory_max_bytes = 2000 + pick(&w.random, 50000);
+        if (pick(&w.random, 2)) /* more than read the log at once are taken through it together */
+                w.hub_options.reader_max = (threads ? 4 : 1) + pick(&w.random, 3);
         world_open(&w);
         make_tables(&w);
         must(threads ? store_sync(w.store, UINT64_MAX) : store_step(w.store), "the tables on the disk");
         unsigned checks = 20 + pick(&w.random, 100), reopens = 200 + pick(&w.random, 600);
-        for (unsigned i = 0; i < OPS_OF_A_SEED; i++) {
+        unsigned ops = pick(&w.random, 20) ? OPS_OF_A_SEED : 4 * OPS_OF_A_SEED;
+        for (unsigned i = 0; i < ops; i++) {
                 write_something(&w);
                 advance(&w, (int64_t)pick(&w.random, 20) * 1000000);
                 if (pick(&w.random, 3))
                         pump(&w);
                 for (Client *c = clients; c < clients + CLIENTS; c++)
                         client_step(&w, c);
+                if (pick(&w.random, 40) == 0)
+                        make_slow(&w);
                 if (pick(&w.random, checks) == 0)
                         check_all(&w);
                 if (pick(&w.random, 150) == 0) {
                         NOTE("  checkpoint\n");
                         must(store_checkpoint(w.store), "a checkpoint");
                         paths[PATH_CHECKPOINT]++;
-                        if (w.options.log_keep_bytes < 1 << 20) {
-                                for (Client *c = clients; c < clients + CLIENTS; c++)
-                                        c->may_restart = c->may_restart || exists(c);
-                        }
+                        for (Client *c = clients; log_is_cut(&w) && c < clients + CLIENTS; c++)
+                                c->may_restart = c->old_may_restart = exists(c);
                 }
                 if (pick(&w.random, reopens) == 0) {
                         note_hub(&w);
@@ -981,10 +1088,11 @@ static bool all_taken(bool enough)
                 all = all &&
                       (paths[i] || (threads && i == PATH_WOKEN)); /* with threads nobody knows when it ought to be */
         }
-        printf("\n");
+        printf("\nchanges/comparisons/resumed: ");
         for (size_t i = 0; i < OF_KINDS; i++) {
-                printf("%s%s %" PRIu64 "/%" PRIu64, i ? ", " : "", of_names[i], kinds_changed[i], kinds_checked[i]);
-                all = all && kinds_changed[i] && kinds_checked[i];
+                printf("%s%s %" PRIu64 "/%" PRIu64 "/%" PRIu64, i ? ", " : "", of_names[i], kinds_changed[i],
+                       kinds_checked[i], kinds_resumed[i]);
+                all = all && kinds_changed[i] && kinds_checked[i] && kinds_resumed[i];
         }
         printf("\n%" PRIu64 " operations, %" PRIu64 " comparisons with the query: %s\n", op_total, check_total,
                all      ? "all exact"
@@ -993,47 +1101,25 @@ static bool all_taken(bool enough)
         return all || !enough;
 }
 
-/* The sanitizers end a process without a signal. */
-void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
 int main(int argc, char **argv)
 {
-        uint64_t from = 1, seeds = 100, step = 1;
-        double seconds = 0;
+        double seconds;
+        soak.program = soak.again = "feed-soak";
         for (int i = 1; i < argc; i++) {
-                if (strcmp(argv[i], "--verbose") == 0)
-                        verbose = true;
-                else if (strcmp(argv[i], "--threads") == 0)
+                size_t size = strlen(soak.options);
+                if (strcmp(argv[i], "--threads") == 0) {
                         threads = true;
-                else if (strcmp(argv[i], "--kind") == 0 && i + 1 < argc)
+                        snprintf(soak.options + size, sizeof soak.options - size, " --threads");
+                } else if (strcmp(argv[i], "--kind") == 0 && i + 1 < argc) {
                         only_kind = argv[++i];
-                else if (strcmp(argv[i], "--from") == 0 && i + 1 < argc)
-                        from = strtoull(argv[++i], NULL, 10);
-                else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-                        seeds = strtoull(argv[++i], NULL, 10);
-                else if (strcmp(argv[i], "--step") == 0 && i + 1 < argc)
-                        step = strtoull(argv[++i], NULL, 10);
-                else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
-                        seconds = strtod(argv[++i], NULL);
-                else {
-                        fprintf(stderr,
-                                "usage: feed-soak [--from SEED] [--seeds N] [--step N] [--seconds S] [--threads] "
-                                "[--verbose]\n");
+                        snprintf(soak.options + size, sizeof soak.options - size, " --kind %s", only_kind);
+                } else if (!soak_option(argc, argv, &i)) {
+                        fprintf(stderr, "usage: feed-soak " SOAK_USAGE " [--threads] [--kind KIND]\n");
                         return 2;
                 }
         }
-        signal(SIGABRT, on_signal);
-        signal(SIGSEGV, on_signal);
-        if (__sanitizer_set_death_callback)
-                __sanitizer_set_death_callback(say_seed);
-        int64_t began = os_mono_ns(os_posix());
-        uint64_t done = 0;
-        for (; done < seeds; done++) {
-                if (seconds > 0 && (double)(os_mono_ns(os_posix()) - began) * 1e-9 > seconds)
-                        break;
-                run_seed(from + done * step);
-        }
-        printf("seeds %" PRIu64 " to %" PRIu64 " by %" PRIu64 ", %.0f s\n", from, from + (done - 1) * step, step,
-               (double)(os_mono_ns(os_posix()) - began) * 1e-9);
+        uint64_t done = soak_run(run_seed, &seconds);
+        printf("seeds %" PRIu64 " to %" PRIu64 " by %" PRIu64 ", %.0f s\n", soak.from,
+               soak.from + (done - 1) * soak.step, soak.step, seconds);
         return all_taken(done >= 20 && !only_kind) ? 0 : 1;
 }

@@ -9,82 +9,20 @@
  *
  * A seed decides everything, so `storage-soak --from SEED --seeds 1` repeats what went wrong. scripts/soak runs many.
  */
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "base/mem.h"
 #include "os/sim.h"
+#include "soak.h"
 #include "storage/store.h"
 
 enum { SLOTS = 5, KEYS = 150, HELD = 3, LARGE = 300000, ROUNDS = 4, PATH_BYTES = 40, INDEX = 1 };
 
-/* --- what a seed decides --- */
-
-static uint64_t current_seed;
 static unsigned long crash_count;
-static bool verbose;
-
-typedef struct Random {
-        uint64_t state;
-} Random;
-
-static uint64_t mix64(uint64_t x)
-{
-        x += 0x9e3779b97f4a7c15u;
-        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-        x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-        return x ^ (x >> 31);
-}
-
-/* --- failing --- */
-
-static void say_seed(void)
-{
-        fprintf(stderr,
-                "\nseed %" PRIu64 " failed; again with: scripts/soak storage --from %" PRIu64 " --seeds 1 --verbose\n",
-                current_seed, current_seed);
-}
-
-static void on_signal(int sig)
-{
-        say_seed();
-        signal(sig, SIG_DFL);
-        raise(sig);
-}
-
-static void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-static void die(const char *format, ...)
-{
-        va_list args;
-        va_start(args, format);
-        fprintf(stderr, "\nstorage-soak: ");
-        vfprintf(stderr, format, args);
-        va_end(args);
-        say_seed();
-        _exit(1);
-}
 
 #define MUST(cond, ...)                                                                                                \
         do {                                                                                                           \
                 if (!(cond))                                                                                           \
                         die(__VA_ARGS__);                                                                              \
         } while (0)
-
-#define NOTE(...)                                                                                                      \
-        do {                                                                                                           \
-                if (verbose)                                                                                           \
-                        fprintf(stderr, __VA_ARGS__);                                                                  \
-        } while (0)
-
-static void must_ok(Status st, const char *doing)
-{
-        char text[600];
-        if (st)
-                die("%s: %s", doing, status_text(st, text, sizeof text));
-}
 
 /* --- the model: per table and key the value, as a seed and a size --- */
 
@@ -141,7 +79,7 @@ static void make_keys(void)
                 case 0: size = (size_t)snprintf(out, 100, "key-%05u", i); break;
                 case 1:
                         out[0] = 'b';
-                        store_u64(out + 1, mix64(i));
+                        store_u64(out + 1, random_mix(i));
                         size = 9;
                         break;
                 case 2:
@@ -167,7 +105,7 @@ static Bytes value_of(Row row, uint8_t *out)
         switch (row.seed % 3) {
         case 0:
                 for (uint32_t i = 0; i < row.size; i += 8)
-                        store_u64(out + i, mix64(row.seed + ((uint64_t)i << 32)));
+                        store_u64(out + i, random_mix(row.seed + ((uint64_t)i << 32)));
                 break;
         case 1: memset(out, (int)(row.seed >> 2), row.size); break;
         default:
@@ -207,7 +145,7 @@ typedef struct World {
 static uint64_t rnd(World *world, uint64_t below)
 {
         world->random.state++;
-        return mix64(world->random.state ^ (current_seed << 20)) % below;
+        return random_mix(world->random.state ^ (soak.seed << 20)) % below;
 }
 
 /* Small numbers more often than large ones. */
@@ -644,7 +582,7 @@ static void run_check(World *world, const char *when)
                 status_free(st);
                 return;
         }
-        must_ok(st, when);
+        must(st, when);
         MUST(result.problem_count == 0, "%s: %" PRIu64 " problems", when, result.problem_count);
 }
 
@@ -661,13 +599,13 @@ static void check_backup(World *world, const char *backup, const Model *model)
         run_check(&copy, "store_check of a backup");
         snprintf(copy.path, sizeof copy.path, "copy-%" PRIu64, world->backups);
         copy.options.log_archive = NULL;
-        must_ok(store_restore(&restore, &result), "restoring");
-        must_ok(world_open(&copy), "opening what was restored");
+        must(store_restore(&restore, &result), "restoring");
+        must(world_open(&copy), "opening what was restored");
         store_stats(copy.store, &stats);
         MUST(stats.last_position == world->last && result.position == world->last,
              "a copy of %" PRIu64 " is at %" PRIu64, world->last, stats.last_position);
         check_all(&copy, model);
-        must_ok(store_close(copy.store), "closing a copy");
+        must(store_close(copy.store), "closing a copy");
         run_check(&copy, "store_check of what was restored");
 }
 
@@ -795,17 +733,16 @@ static void broken_openings(World *world)
 static void run_seed(uint64_t seed)
 {
         World world = {.random = {seed}, .next_id = 1, .path = "data"};
-        current_seed = seed;
-        must_ok(sim_new(seed, &world.sim), "the simulated machine");
+        must(sim_new(seed, &world.sim), "the simulated machine");
         world.options = (StoreOptions){.os = sim_os(world.sim),
                                        .cache_max_bytes = (size_t)(64 + rnd_scaled(&world, 8000)) << 10,
-                                       .log_segment_bytes = 5000 + rnd_scaled(&world, 200000),
+                                       .log_segment_bytes = 9000 + rnd_scaled(&world, 200000),
                                        .log_tail_max_bytes = (size_t)1 << 20};
         if (rnd(&world, 3) == 0)
                 world.options.log_archive = "archive";
         for (unsigned round = 0; round < ROUNDS; round++) {
                 NOTE("round %u\n", round);
-                must_ok(world_open(&world), "opening");
+                must(world_open(&world), "opening");
                 check_recovered(&world);
                 arm(&world);
                 unsigned steps = 20 + (unsigned)rnd_scaled(&world, 300);
@@ -823,56 +760,36 @@ static void run_seed(uint64_t seed)
                         run_check(&world, "store_check after a crash");
                 broken_openings(&world);
         }
-        must_ok(world_open(&world), "opening");
+        must(world_open(&world), "opening");
         check_recovered(&world);
-        must_ok(store_close(take(world.store)), "closing");
+        must(store_close(take(world.store)), "closing");
         run_check(&world, "store_check at the end");
         free(world.changes);
         free(world.commit_ends);
         sim_free(world.sim);
 }
 
-/* The sanitizers end a process without a signal. */
-void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+/* For the script that shows how far it is. */
+static void run_and_say(uint64_t seed)
+{
+        run_seed(seed);
+        printf("%" PRIu64 " %lu\n", seed, crash_count);
+        fflush(stdout);
+}
 
 int main(int argc, char **argv)
 {
-        uint64_t from = 1, seeds = 100, step = 1;
-        double seconds = 0;
+        double seconds;
+        soak.program = "storage-soak";
+        soak.again = "scripts/soak storage";
         for (int i = 1; i < argc; i++) {
-                if (strcmp(argv[i], "--verbose") == 0)
-                        verbose = true;
-                else if (strcmp(argv[i], "--from") == 0 && i + 1 < argc)
-                        from = strtoull(argv[++i], NULL, 10);
-                else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-                        seeds = strtoull(argv[++i], NULL, 10);
-                else if (strcmp(argv[i], "--step") == 0 && i + 1 < argc)
-                        step = strtoull(argv[++i], NULL, 10);
-                else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
-                        seconds = strtod(argv[++i], NULL);
-                else {
-                        fprintf(stderr,
-                                "usage: storage-soak [--from SEED] [--seeds N] [--step N] [--seconds S] [--verbose]\n");
+                if (!soak_option(argc, argv, &i)) {
+                        fprintf(stderr, "usage: storage-soak " SOAK_USAGE "\n");
                         return 2;
                 }
         }
-        signal(SIGABRT, on_signal);
-        signal(SIGSEGV, on_signal);
-        if (__sanitizer_set_death_callback)
-                __sanitizer_set_death_callback(say_seed);
         make_keys();
-        int64_t began = os_mono_ns(os_posix());
-        uint64_t done = 0;
-        for (; done < seeds; done++) {
-                double took = (double)(os_mono_ns(os_posix()) - began) * 1e-9;
-                if (seconds > 0 && took > seconds)
-                        break;
-                run_seed(from + done * step);
-                /* For the script that shows how far it is. */
-                printf("%" PRIu64 " %lu\n", from + done * step, crash_count);
-                fflush(stdout);
-        }
-        fprintf(stderr, "%" PRIu64 " seeds, %lu crashes, %.0f s: nothing lost\n", done, crash_count,
-                (double)(os_mono_ns(os_posix()) - began) * 1e-9);
+        uint64_t done = soak_run(run_and_say, &seconds);
+        fprintf(stderr, "%" PRIu64 " seeds, %lu crashes, %.0f s: nothing lost\n", done, crash_count, seconds);
         return 0;
 }
