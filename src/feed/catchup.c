@@ -2,7 +2,7 @@
  * position.
  *
  * A few may have a reader at once (FeedHubOptions.reader_max): opening one means to look through a file of the log for
- * the place. Others wait in FeedHub.wanting, and when many are behind they go together: convoy.c. A reader whose feed
+ * the place. Others wait in FeedHub.lone, and when many are behind they go together: convoy.c. A reader whose feed
  * nobody asks any more is closed after a while; the feed begins again at its place then.
  *
  * Whoever is in `next` has the Catchup `busy`: nobody else touches it then. */
@@ -58,12 +58,13 @@ static void unlist(FeedHub *hub, Catchup *c)
 }
 
 /* Room for other readers: those who wait for it longest. Should they not come, the sweep wakes the next. */
-void catchup_wake_wanting(FeedHub *hub)
+void catchup_wake(FeedHub *hub)
 {
-        RowFeed *feed;
         for (size_t n = hub->reader_count; n < hub->options.reader_max; n++) {
-                feed = hub->wanting.first;
-                if (!feed || !catchup_may_read(feed))
+                RowFeed *feed = hub->lone.first;
+                if (!feed && hub->wanting.first && !convoy_is_for(hub->wanting.first)) /* those that are left are few */
+                        feed = hub->wanting.first;
+                if (!feed)
                         return;
                 feed_list_remove(feed);
                 feed_waiter_signal(hub, &feed->waiter);
@@ -74,8 +75,12 @@ void catchup_want(RowFeed *feed)
 {
         FeedHub *hub = feed->hub;
         feed->journey = 0;
-        feed_list_put(&hub->wanting, feed);
-        convoy_wanted(hub);
+        if (convoy_is_for(feed)) {
+                feed_list_put(&hub->wanting, feed);
+                convoy_wanted(hub);
+        } else {
+                feed_list_put(&hub->lone, feed);
+        }
         if (!hub->sweep.place) /* without memory: the next one's */
                 status_ignore(feed_timer_set(hub, &hub->sweep, feed_hub_now_ns(hub) + FEED_READER_WANTED_NS));
 }
@@ -93,7 +98,7 @@ static Catchup *take_catchup(FeedHub *hub, RowFeed *feed)
         if (c) {
                 unlist(hub, c);
                 hub->reader_count--;
-                catchup_wake_wanting(hub);
+                catchup_wake(hub);
         }
         return c;
 }
@@ -124,7 +129,7 @@ void catchup_sweep(FeedTimer *timer)
         size_t count = 0;
         int64_t now_ns = feed_hub_now_ns(hub);
         mutex_lock(&hub->mu);
-        int64_t idle_ns = hub->wanting.first ? FEED_READER_WANTED_NS : FEED_READER_IDLE_NS;
+        int64_t idle_ns = hub->lone.first ? FEED_READER_WANTED_NS : FEED_READER_IDLE_NS;
         for (Catchup *c = hub->reader_first, *next; c && count < CATCHUP_CLOSES; c = next) {
                 next = c->next;
                 if (now_ns - c->used_ns < idle_ns)
@@ -132,8 +137,8 @@ void catchup_sweep(FeedTimer *timer)
                 if (!c->busy)
                         idle[count++] = take_catchup(hub, c->feed);
         }
-        catchup_wake_wanting(hub); /* it may be that whoever was woken never came */
-        if (hub->reader_count || hub->wanting.first)
+        catchup_wake(hub); /* it may be that whoever was woken never came */
+        if (hub->reader_count || hub->lone.first || hub->wanting.first)
                 status_ignore(feed_timer_set(hub, &hub->sweep, now_ns + FEED_READER_WANTED_NS));
         mutex_unlock(&hub->mu);
         for (size_t i = 0; i < count; i++)
@@ -178,7 +183,7 @@ static Status begin(RowFeed *feed, Catchup **ret_catchup)
                 feed->catchup = c;
                 if (st) {
                         hub->reader_count--;
-                        catchup_wake_wanting(hub);
+                        catchup_wake(hub);
                 }
         }
         if (c) {

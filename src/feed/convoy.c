@@ -42,11 +42,14 @@ static Status take_along(FeedHub *hub, uint64_t reach, bool *ret_all)
         size_t looked = 0;
         for (; feed && feed->journey != convoy->journeys && looked < CONVOY_SLICE; feed = previous, looked++) {
                 previous = feed->list_previous;
-                if (convoy_is_for(feed) && feed->position >= least) {
+                feed->alone = feed->alone || feed->position < reach; /* what it has lost it finds out itself */
+                if (!convoy_is_for(feed)) {
+                        feed_list_remove(feed);
+                        feed_list_put(&hub->lone, feed);
+                } else if (feed->position >= least) {
                         TRY(feed_travel(feed));
                         convoy->start = MIN(convoy->start, feed->position);
-                } else {                                                     /* among those that were looked at */
-                        feed->alone = feed->alone || feed->position < reach; /* what it has lost it finds out itself */
+                } else { /* the next time; among those that were looked at */
                         feed->journey = convoy->journeys;
                         feed_list_remove(feed);
                         feed_list_put_first(&hub->wanting, feed);
@@ -67,11 +70,15 @@ static Status gather(FeedHub *hub, uint64_t reach, bool *ret_all, bool *ret_sets
                 if (!convoy->wanted || feed_hub_now_ns(hub) < convoy->retry_ns)
                         return ST_OK;
                 convoy->on = convoy->starting = true;
+                hub->past.collected = 0;
+                atomic_store(&hub->past.delivered, 0); /* who travels stands where it stood, until it sets out */
                 convoy->start = UINT64_MAX;
                 convoy->journeys++;
         }
-        if (convoy->wanted)
+        if (convoy->wanted) {
                 TRY(take_along(hub, reach, ret_all));
+                catchup_wake(hub); /* those that it is not for */
+        }
         if (convoy->starting && *ret_all && convoy->count) {
                 convoy->starting = false;
                 hub->past.collected = convoy->start;
@@ -110,7 +117,7 @@ static Status travel(FeedHub *hub, bool *ret_more)
         return follower_read(&hub->past, ret_more);
 }
 
-/* There is no more to read. */
+/* If it has come to the present. */
 static void arrive(FeedHub *hub)
 {
         mutex_lock(&hub->mu);
@@ -125,13 +132,15 @@ static void end(FeedHub *hub, Status st)
 {
         Convoy *convoy = &hub->convoy;
         mutex_lock(&hub->mu);
-        while (convoy->first)
-                feed_detach(convoy->first);
-        /* Who came too late for it; but not if it could take nobody along. */
-        convoy->wanted = hub->wanting.first && (st || !convoy->starting);
+        convoy->failures = st ? convoy->failures + 1 : 0;
+        for (RowFeed *feed; (feed = convoy->first);) {
+                feed->alone = convoy->failures > FEED_RETRIES; /* its own reader tells why the log cannot be read */
+                feed_detach(feed);
+        }
+        convoy->wanted = hub->wanting.first != NULL; /* who came too late for it */
         convoy->on = convoy->starting = false;
         convoy->retry_ns = st ? feed_hub_now_ns(hub) + FEED_RETRY_NS : 0;
-        catchup_wake_wanting(hub);
+        catchup_wake(hub);
         mutex_unlock(&hub->mu);
         tail_close(take(hub->past.reader));
         convoy->paused_ns = 0;
@@ -139,6 +148,25 @@ static void end(FeedHub *hub, Status st)
                 status_ignore(st);
         else if (st)
                 log_status(LOG_WARN, "feeds", status_context(st, "taking changefeeds through the log"));
+}
+
+/* A round of one that is on. `st`: of those that were taken along. */
+static void go_on(FeedHub *hub, Status st, bool all, bool sets_out, int64_t *ret_next_ns, bool *ret_more)
+{
+        Convoy *convoy = &hub->convoy;
+        *ret_more = !all;
+        if (!st && sets_out && !waits(hub, ret_next_ns)) {
+                bool more;
+                st = travel(hub, &more);
+                if (!st)
+                        arrive(hub);
+                *ret_more = !st;
+        }
+        mutex_lock(&hub->mu);
+        bool over = st || (all && convoy->count == 0);
+        mutex_unlock(&hub->mu);
+        if (over)
+                end(hub, st);
 }
 
 void convoy_round(FeedHub *hub, int64_t *ret_next_ns, bool *ret_more)
@@ -151,28 +179,15 @@ void convoy_round(FeedHub *hub, int64_t *ret_next_ns, bool *ret_more)
         mutex_lock(&hub->mu);
         Status st = gather(hub, reach, &all, &sets_out);
         bool on = convoy->on;
-        if (convoy->retry_ns)
-                *ret_next_ns = convoy->retry_ns;
         mutex_unlock(&hub->mu);
-        if (!on) {
-                status_ignore(st);
-                return;
-        }
-        *ret_more = !all;
-        if (!st && sets_out && !waits(hub, ret_next_ns)) {
-                bool more;
-                st = travel(hub, &more);
-                if (!st && !more)
-                        arrive(hub);
-                *ret_more = !st;
-        }
+        if (on)
+                go_on(hub, st, all, sets_out, ret_next_ns, ret_more);
         mutex_lock(&hub->mu);
-        bool over = st || (all && convoy->count == 0);
-        mutex_unlock(&hub->mu);
-        if (over) {
-                end(hub, st);
-                *ret_more = !st;
+        if (!convoy->on && convoy->wanted) {
+                *ret_next_ns = convoy->retry_ns;
+                *ret_more = feed_hub_now_ns(hub) >= convoy->retry_ns;
         }
+        mutex_unlock(&hub->mu);
 }
 
 void convoy_thread(void *arg)

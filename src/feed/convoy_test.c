@@ -413,11 +413,116 @@ static void test_faults(void **state)
         log_configure(LOG_WARN, LOG_TEXT, 2);
 }
 
+/* An error before it sets out: everybody stands where it stood, and not where the journey before ended. */
+static void test_before_it_sets_out(void **state)
+{
+        Hub h;
+        Follow away[20] = {0}; /* each of a class of its own */
+        begin_clients(&h, 2, 0);
+        FeedPlace place = h.feeds->place(clients[0].follow.feed);
+        leave_all(&h);
+        Feed *kept = open_feed(&h, NULL);
+        for (int i = 0; i < 50; i++)
+                change_some(&h);
+        hub_settle(&h);
+        for (int i = 0; i < MANY; i++)
+                open_client(&h, &clients[i], true);
+        expect_all(&h);
+        assert_true(h.hub->convoy.journeys > 0);
+        for (long n = 1, fired = 1; fired; n++) {
+                int64_t next_ns;
+                bool more;
+                for (size_t i = 0; i < ELEMENTS(away); i++) {
+                        away[i].a = 100 + (int)i;
+                        away[i].place = place;
+                        ok(open_follow(&h, &away[i], true));
+                        h.feeds->watch(away[i].feed, test_ignore, NULL, INT64_MAX, 0);
+                }
+                sim_advance_ns(h.w.sim, 2 * FEED_RETRY_NS);
+                mem_fail_nth(n);
+                convoy_round(h.hub, &next_ns, &more);
+                fired = mem_fail_fired();
+                mem_fail_nth(0);
+                assert_true(!h.hub->wanting.first || more || next_ns != INT64_MAX); /* it tries again by itself */
+                for (size_t i = 0; i < ELEMENTS(away) && fired && !h.hub->past.collected; i++)
+                        assert_int_equal(h.feeds->place(away[i].feed).position, place.position);
+                for (size_t i = 0; i < ELEMENTS(away); i++)
+                        h.feeds->close(away[i].feed);
+                sim_advance_ns(h.w.sim, 2 * FEED_RETRY_NS);
+                for (more = true; more;)
+                        convoy_round(h.hub, &next_ns, &more);
+                assert_int_equal(next_ns, INT64_MAX); /* nobody is there */
+        }
+        h.feeds->close(kept);
+        close_all(&h);
+        done_world(&h);
+}
+
+static void set_flag(void *ctx)
+{
+        *(bool *)ctx = true;
+}
+
+/* A log that cannot be read: each is told so. */
+static void test_damaged(void **state)
+{
+        Hub h;
+        Feed *feeds[20];
+        bool ready[ELEMENTS(feeds)] = {false};
+        size_t told = 0;
+        const StoreOptions options = {.log_keep_bytes = 1 << 30,
+                                      .log_segment_bytes = 8000,
+                                      .log_recent_bytes = 1,
+                                      .log_tail_max_bytes = 64 << 10};
+        log_configure(LOG_OFF, LOG_TEXT, 2);
+        begin_world(&h, &options);
+        h.hub->options.reader_max = 2;
+        Feed *feed = open_feed(&h, NULL);
+        FeedPlace place = h.feeds->place(feed);
+        for (int i = 0; i < 200; i++) {
+                change_some(&h);
+                ok(store_step(h.w.store));
+                hub_settle(&h);
+        }
+        h.feeds->close(feed);
+        damage_log(&h);
+        for (size_t i = 0; i < ELEMENTS(feeds); i++) {
+                ok(try_since(&h, place, &feeds[i]));
+                h.feeds->watch(feeds[i], set_flag, &ready[i], INT64_MAX, 0);
+        }
+        for (int round = 0; round < 2000 && told < ELEMENTS(feeds); round++) {
+                for (size_t i = 0; i < ELEMENTS(feeds); i++) {
+                        FeedEvent e;
+                        bool found = false;
+                        if (!ready[i])
+                                continue;
+                        ready[i] = false;
+                        Status st = h.feeds->next(feeds[i], &h.w.arena, &e, &found);
+                        if (st) {
+                                assert_int_equal(status_code(st), ERR_CORRUPT);
+                                status_ignore(st);
+                                h.feeds->close(take(feeds[i]));
+                                told++;
+                        } else {
+                                h.feeds->watch(feeds[i], set_flag, &ready[i], INT64_MAX, 0);
+                        }
+                }
+                arena_reset(&h.w.arena);
+                hub_settle(&h);
+                sim_advance_ns(h.w.sim, FEED_RETRY_NS / 4);
+        }
+        assert_int_equal(told, ELEMENTS(feeds));
+        log_configure(LOG_WARN, LOG_TEXT, 2);
+        done_world(&h);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_together), cmocka_unit_test(test_ahead),     cmocka_unit_test(test_any),
-                cmocka_unit_test(test_dropped),  cmocka_unit_test(test_too_large), cmocka_unit_test(test_cut),
+                cmocka_unit_test(test_together),  cmocka_unit_test(test_before_it_sets_out),
+                cmocka_unit_test(test_damaged),   cmocka_unit_test(test_ahead),
+                cmocka_unit_test(test_any),       cmocka_unit_test(test_dropped),
+                cmocka_unit_test(test_too_large), cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_faults),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

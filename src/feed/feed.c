@@ -568,7 +568,7 @@ static Status row_next(Feed *base, Arena *hold, FeedEvent *ret_event, bool *ret_
         FeedItem *item;
         uint8_t *data = NULL;
         mutex_lock(&hub->mu);
-        if (feed->list == &hub->wanting) /* it is not to be taken along now */
+        if (feed->list == &hub->wanting || feed->list == &hub->lone) /* it is not to be taken along now */
                 feed_list_remove(feed);
         Status st = next_locked(feed, hold, ret_event, &item, &data, ret_found);
         FeedItem *work = st || *ret_found ? NULL : begin_work(feed);

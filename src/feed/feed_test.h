@@ -109,6 +109,31 @@ static inline void hub_settle(Hub *h)
                 ok(feed_hub_step(h->hub, &more));
 }
 
+/* --- a log that cannot be read --- */
+typedef struct LogFiles {
+        char names[64][80];
+        size_t count;
+} LogFiles;
+static inline Status add_log_file(void *ctx, const char *name)
+{
+        LogFiles *files = ctx;
+        assert_true(files->count < ELEMENTS(files->names));
+        snprintf(files->names[files->count++], sizeof files->names[0], "data/log/%s", name);
+        return ST_OK;
+}
+/* A bit behind the header of each file, but of the newest one. */
+static inline void damage_log(Hub *h)
+{
+        LogFiles files = {0};
+        OsDir *dir;
+        ok(os_dir_open(sim_os(h->w.sim), "data/log", OS_DIR_READ, &dir));
+        ok(os_dir_list(dir, add_log_file, &files));
+        os_dir_close(dir);
+        assert_true(files.count > 3);
+        for (size_t i = 0; i + 1 < files.count; i++)
+                status_ignore(sim_flip_bit(h->w.sim, files.names[i], 6000, 3));
+}
+
 static inline void set_row(Hub *h, int id, const char *text)
 {
         Value row = text ? json(&h->w, text) : value_null();

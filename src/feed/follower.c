@@ -13,6 +13,8 @@
 
 #include "base/log.h"
 
+_Static_assert(MATCH_USERS >= FOLLOWERS, "a class has a list of feeds for each");
+
 /* --- collect --- */
 
 static Status add_candidate(void *ctx, FeedClass *class)
@@ -29,13 +31,20 @@ static Status add_candidate(void *ctx, FeedClass *class)
         return ST_OK;
 }
 
+/* It reads this commit itself, and on from there: the next convoy would come no further. */
+static void leave_feed(const Follower *follower, RowFeed *feed)
+{
+        feed->alone = follower->number == FOLLOW_PAST;
+        feed_detach(feed);
+}
+
 /* It cannot be said whom the commit concerns: they find out themselves. */
 static void detach_table(const Follower *follower, FeedTable *table, uint64_t position)
 {
         for (RowFeed *feed = table->feeds; feed; feed = feed->table_next)
                 if (feed->state == FEED_STATE_ATTACHED && feed->follower == follower->number &&
                     feed->position < position)
-                        feed_detach(feed);
+                        leave_feed(follower, feed);
 }
 
 static Status collect_row(Follower *follower, FeedTable *table, const Record *record)
@@ -167,8 +176,7 @@ static void leave_behind(Follower *follower, FeedClass *class)
                 next = feed->class_next;
                 if (feed->position >= follower->collected)
                         continue;
-                feed->alone = follower->number == FOLLOW_PAST;
-                feed_detach(feed);
+                leave_feed(follower, feed);
         }
         mutex_unlock(&follower->hub->mu);
         feed_class_unref(class);
@@ -276,8 +284,7 @@ static void detach_behind(Follower *follower, uint64_t position)
                         if (feed->position >= position)
                                 continue;
                         follower->hub->detached_large++;
-                        feed->alone = follower->number == FOLLOW_PAST; /* the next convoy would come no further */
-                        feed_detach(feed);
+                        leave_feed(follower, feed);
                 }
 }
 
@@ -313,7 +320,7 @@ static void deliver_findings(Follower *follower, const TailCommit *commit, const
                 if (!st)
                         feed_deliver(feed, items, work ? 1 : count);
                 else if (feed->position < commit->position)
-                        feed_detach(feed);
+                        leave_feed(follower, feed);
         }
         if (work && !st)
                 feed_item_unref(items[0]);

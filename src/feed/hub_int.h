@@ -136,7 +136,7 @@ struct RowFeed {
         RowFeed *convoy_next, *convoy_previous;
         RowFeed *table_next, *table_previous;
         /* Attached, with something in the queue: FeedHub.slow; with nothing, waiting for a position: FeedHub.awaiting.
-         * Detached, waiting to read the log: FeedHub.wanting. */
+         * Detached, waiting to read the log: FeedHub.wanting, lone. Its place not moving: FeedHub.quiet. */
         RowFeed *list_next, *list_previous;
         struct RowFeedList *list; /* which one it is in */
         /* Given up to here (attached with an empty queue: and everything up to Follower.delivered). */
@@ -223,7 +223,7 @@ size_t feed_work_free(FeedItem *item); /* what it holds; returns the size of `da
 MUST_USE Status catchup_next(RowFeed *feed, Arena *hold, FeedEvent *ret_event, bool *ret_found);
 void catchup_free(RowFeed *feed);           /* the owner's, without the lock */
 bool catchup_may_read(const RowFeed *feed); /* it has a reader, or can have one of its own */
-void catchup_wake_wanting(FeedHub *hub);
+void catchup_wake(FeedHub *hub);
 void catchup_want(RowFeed *feed); /* its owner waits for that */
 void catchup_sweep(FeedTimer *timer);
 
@@ -250,7 +250,7 @@ typedef struct FeedCall {
 } FeedCall;
 typedef struct Candidate { /* a class that a change may concern */
         FeedClass *class;  /* counted */
-        uint32_t change;   /* in FeedHub.changes */
+        uint32_t change;   /* in Follower.changes */
         bool plain, slow;
 } Candidate;
 typedef struct Finding {  /* a class and an event for it, or a row that may be one */
@@ -286,9 +286,10 @@ typedef struct Follower {
 
 typedef struct Convoy {
         /* --- under the lock --- */
-        bool on;       /* it may have feeds */
-        bool starting; /* it has no position yet: it begins where the feed furthest behind is */
-        bool wanted;   /* somebody waits who was not looked at */
+        bool on;           /* it may have feeds */
+        bool starting;     /* it has no position yet: it begins where the feed furthest behind is */
+        bool wanted;       /* somebody waits who was not looked at */
+        unsigned failures; /* journeys one after the other that ended with an error */
         RowFeed *first;
         size_t count;
         uint32_t journeys;
@@ -322,7 +323,8 @@ struct FeedHub {
         Convoy convoy;
         uint64_t incarnation, incarnation_after; /* the present one, of all positions behind this */
         RowFeedList slow;                        /* have something in their queues, in order of their last fetch */
-        RowFeedList wanting;                     /* wait until fewer read the log, or for the convoy */
+        RowFeedList wanting;                     /* wait for the convoy */
+        RowFeedList lone;                        /* wait until fewer read the log */
         RowFeedList awaiting;                    /* wait until `delivered` comes to a position */
         RowFeedList quiet;                       /* nothing has happened since they gave their places */
         uint64_t quiet_position;                 /* `delivered`, when this list was empty last */

@@ -46,6 +46,7 @@ struct Flow {
         bool giving;         /* what is pending is due, down to its last */
         bool rewinding;      /* the state's rewinds are read, or it is computed of them */
         bool behind;         /* the state is as of the token: what came since is not in it */
+        uint8_t rewind_at;   /* the rewind that is being read */
         uint32_t queue_size; /* as asked for; UINT32_MAX: it was not */
         int64_t squash_ns, window_end_ns; /* 0: none is running */
         uint64_t hash;
@@ -283,22 +284,13 @@ size_t flow_memory_bytes(const Flow *flow)
 
 /* --- waiting --- */
 
-/* The first that is not read yet. */
-static Rewind *rewind_waiting(const Flow *flow)
-{
-        size_t i = 0;
-        while (i + 1 < flow->state->feed_count && rewind_is_read(flow->state->rewinds[i]))
-                i++;
-        return flow->state->rewinds[i];
-}
-
 void flow_watch(Flow *flow, void (*ready)(void *ctx), void *ctx, void (*batch_ready)(void *batch_ctx), void *batch_ctx)
 {
         for (size_t i = 0; flow->rewinding && i < flow->state->feed_count; i++)
                 rewind_watch(flow->state->rewinds[i], NULL, NULL);
         if (flow->rewinding && ready) {
                 feed_set_watch(flow->feeds, NULL, NULL, INT64_MAX, NULL, NULL);
-                rewind_watch(rewind_waiting(flow), ready, ctx);
+                rewind_watch(flow->state->rewinds[flow->rewind_at], ready, ctx);
                 return;
         }
         /* Only a time of squashing that holds something ends by itself. */
@@ -453,16 +445,21 @@ static Status ask_state(Flow *flow, Env *env, bool initial, bool recompute)
 
 /* --- a FeedState that goes on from a token --- */
 
+/* To about the present first, without views, and then to where they are. */
 static Status read_rewinds(Flow *flow, Env *env, bool *ret_done)
 {
-        *ret_done = true;
-        if (!flow->reading)
+        for (bool last = flow->reading != NULL;; last = true) {
+                for (size_t i = 0; i < flow->state->feed_count; i++) {
+                        const FeedPlace until = feed_set_seen(flow->feeds, i);
+                        flow->rewind_at = (uint8_t)i;
+                        TRY(rewind_read(flow->state->rewinds[i], env, &until, last, ret_done));
+                        if (!*ret_done)
+                                return ST_OK;
+                }
+                if (last)
+                        return ST_OK;
                 TRY(begin_reading(flow));
-        for (size_t i = 0; i < flow->state->feed_count && *ret_done; i++) {
-                const FeedPlace until = feed_set_seen(flow->feeds, i);
-                TRY(rewind_read(flow->state->rewinds[i], env, &until, ret_done));
         }
-        return ST_OK;
 }
 
 /* The state as of the token, or (*ret_done false) not yet. Where it cannot be had everything begins anew. */

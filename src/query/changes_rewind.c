@@ -123,7 +123,7 @@ static Status too_much(void)
 static Status check_memory(const Rewind *rewind, const Env *env)
 {
         size_t max = env->world->memory_max_bytes;
-        return max && env->kept_bytes - rewind->kept_before > max / MEMORY_SHARE ? too_much() : ST_OK;
+        return max && env->kept_bytes > rewind->kept_before + max / MEMORY_SHARE ? too_much() : ST_OK;
 }
 
 static Value part(const RewoundRow *row, size_t i)
@@ -170,16 +170,17 @@ static bool has_come_to(Rewind *rewind, const FeedPlace *until)
         return place.position > until->position || (place.position == until->position && place.index >= until->index);
 }
 
-static Status read_on(Rewind *rewind, Env *env, Arena *hold, const FeedPlace *until, bool *ret_done)
+static Status read_on(Rewind *rewind, Env *env, Arena *hold, bool last, bool *ret_done)
 {
-        for (*ret_done = false; !*ret_done;) {
+        const FeedPlace *until = &rewind->until;
+        for (;;) {
                 FeedEvent event;
                 bool found;
                 TRY(env_poll(env));
                 TRY(check_memory(rewind, env));
                 *ret_done = has_come_to(rewind, until);
                 if (*ret_done)
-                        break;
+                        return ST_OK;
                 arena_reset(hold);
                 TRY(rewind->world->feeds->next(rewind->feed, hold, &event, &found));
                 if (!found) {
@@ -188,26 +189,25 @@ static Status read_on(Rewind *rewind, Env *env, Arena *hold, const FeedPlace *un
                 }
                 if (event.kind == FEED_IDLE)
                         continue;
-                *ret_done = event.kind != FEED_LOST && event.place.position > until->position;
+                *ret_done = last && event.kind != FEED_LOST && event.place.position > until->position;
                 if (*ret_done)
-                        break;
+                        return ST_OK;
                 if (event.kind != FEED_CHANGE)
                         return status_new(ERR_NOT_FOUND, "The rows of that moment cannot be had.");
                 TRY(undo(rewind, &event));
         }
-        return ST_OK;
 }
 
-Status rewind_read(Rewind *rewind, Env *env, const FeedPlace *until, bool *ret_done)
+Status rewind_read(Rewind *rewind, Env *env, const FeedPlace *until, bool last, bool *ret_done)
 {
         *ret_done = !rewind->feed;
-        rewind->until = *until;
         if (*ret_done)
                 return ST_OK;
+        rewind->until = *until;
         Scratch *scratch = scratch_get(env);
-        Status st = read_on(rewind, env, &scratch->arena, until, ret_done);
+        Status st = read_on(rewind, env, &scratch->arena, last, ret_done);
         scratch_put(scratch);
-        if (!st && *ret_done) {
+        if (!st && *ret_done && last) {
                 close_feed(rewind);
                 st = sort_gone(rewind);
         }
@@ -216,11 +216,6 @@ Status rewind_read(Rewind *rewind, Env *env, const FeedPlace *until, bool *ret_d
                 st = too_much();
         }
         return st;
-}
-
-bool rewind_is_read(const Rewind *rewind)
-{
-        return !rewind->feed;
 }
 
 void rewind_watch(Rewind *rewind, void (*ready)(void *ctx), void *ctx)

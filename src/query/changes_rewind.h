@@ -2,7 +2,8 @@
  * what went since. For a FeedState that goes on from a token: it has to know what its client was told.
  *
  *      then ---- what happened since, from the log ----> view
- *      rewind_open -> { rewind_read .. done -> rewind_begin -> { rewind_skips, rewind_next } } -> rewind_close
+ *      rewind_open -> rewind_read .. done -> [the view is opened] -> rewind_read (last) .. done
+ *                  -> { rewind_begin -> { rewind_skips, rewind_next } } -> rewind_close
  *
  * Rows are counted (a row that comes twice is two), so what came and went again is nothing, and takes no memory.
  * Threads: one at a time, as Feeds. */
@@ -16,11 +17,12 @@ Status rewind_open(Env *env, const FeedSpec *spec, const char *user, const FeedP
                    Rewind **ret_rewind) MUST_USE;
 Rewind *rewind_close(Rewind *rewind); /* NULL is fine; returns NULL */
 FeedPlace rewind_since(const Rewind *rewind);
-/* Reads on to `until`, where the view is. *ret_done false: the rest is not there yet, see rewind_watch. ERR_NOT_FOUND:
- * those rows cannot be had: the log was cut off meanwhile, a row's function failed, or it is too much to remember. */
-Status rewind_read(Rewind *rewind, Env *env, const FeedPlace *until, bool *ret_done) MUST_USE;
-bool rewind_is_read(const Rewind *rewind);                              /* it was done */
-void rewind_watch(Rewind *rewind, void (*ready)(void *ctx), void *ctx); /* as FeedSource.watch, until then */
+/* Reads on to `until`. `last`: where the view is; else to about there, the view is not opened yet, and so stays open
+ * only for what is left then. *ret_done false: the rest is not there yet, see rewind_watch. ERR_NOT_FOUND: those rows
+ * cannot be had: the log was cut off meanwhile, a row's function failed, or it is too much to remember. */
+Status rewind_read(Rewind *rewind, Env *env, const FeedPlace *until, bool last, bool *ret_done) MUST_USE;
+/* As FeedSource.watch, until then. */
+void rewind_watch(Rewind *rewind, void (*ready)(void *ctx), void *ctx);
 
 /* How many more rows there were then. */
 int64_t rewind_surplus(const Rewind *rewind);
