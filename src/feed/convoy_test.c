@@ -516,13 +516,83 @@ static void test_damaged(void **state)
         done_world(&h);
 }
 
+/* The convoy comes to the drop of a table before the hub's thread does: who is at the present is told first what was
+ * before it. */
+static void test_drop_ahead(void **state)
+{
+        Hub h;
+        FeedEvent e;
+        Value result;
+        uint64_t position = 0;
+        bool found;
+        begin_clients(&h, 2, 0);
+        leave_all(&h);
+        Feed *present = open_feed(&h, NULL);
+        for (int i = 0; i < 20; i++)
+                change_some(&h);
+        hub_settle(&h);
+        (void)events(&h, present);
+        for (int i = 0; i < MANY; i++)
+                open_client(&h, &clients[i], true);
+        set_row(&h, 50, "{\"id\":50}");
+        ok(h.w.source->table_drop(h.w.catalog, BYTES_STR("test"), BYTES_STR("t"), &h.w.arena, &result, &position));
+        ok(tail_step(h.w.store));
+        for (bool more = true; more;) {
+                int64_t next_ns;
+                convoy_round(h.hub, &next_ns, &more);
+        }
+        assert_true(row_of(present)->table->dropped_position > h.hub->present.collected);
+        ok(h.feeds->next(present, &h.w.arena, &e, &found));
+        assert_false(found);
+        hub_settle(&h);
+        expect_events(&h, present, "50:-/{\"id\":50}|ENDED Changefeed aborted (unavailable).|");
+        h.feeds->close(present);
+        close_all(&h);
+        done_world(&h);
+}
+
+/* Who looks at the present on the way is there: it waits for the others no more. */
+static void test_view(void **state)
+{
+        Hub h;
+        FeedEvent e;
+        int64_t next_ns;
+        bool more, found;
+        Client *c = &clients[5];
+        begin_clients(&h, 2, 0);
+        leave_all(&h);
+        Feed *kept = open_feed(&h, NULL);
+        for (int i = 0; i < 10 * FEED_ROUND_COMMITS; i++)
+                change_some(&h);
+        hub_settle(&h);
+        for (int i = 0; i < MANY; i++)
+                open_client(&h, &clients[i], true);
+        convoy_round(h.hub, &next_ns, &more);
+        assert_int_equal(row_of(c->follow.feed)->follower, FOLLOW_PAST);
+        begin_with_view(&h, &c->follow);
+        assert_int_equal(row_of(c->follow.feed)->follower, FOLLOW_PRESENT);
+        set_row(&h, 3, "{\"id\":3,\"a\":1,\"v\":5000}");
+        ok(tail_step(h.w.store));
+        ok(feed_hub_step(h.hub, &more));
+        assert_true(h.hub->convoy.count > 0);
+        ok(h.feeds->next(c->follow.feed, &h.w.arena, &e, &found));
+        assert_true(found);
+        apply(&h, &c->follow, &e);
+        wait_again(&h, c);
+        expect_all(&h);
+        h.feeds->close(kept);
+        close_all(&h);
+        done_world(&h);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_together),  cmocka_unit_test(test_before_it_sets_out),
-                cmocka_unit_test(test_damaged),   cmocka_unit_test(test_ahead),
-                cmocka_unit_test(test_any),       cmocka_unit_test(test_dropped),
-                cmocka_unit_test(test_too_large), cmocka_unit_test(test_cut),
+                cmocka_unit_test(test_together),   cmocka_unit_test(test_before_it_sets_out),
+                cmocka_unit_test(test_damaged),    cmocka_unit_test(test_ahead),
+                cmocka_unit_test(test_drop_ahead), cmocka_unit_test(test_view),
+                cmocka_unit_test(test_any),        cmocka_unit_test(test_dropped),
+                cmocka_unit_test(test_too_large),  cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_faults),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

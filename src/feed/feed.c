@@ -298,7 +298,7 @@ Status feed_attach(RowFeed *feed, bool *ret_attached)
 static bool is_ended(const RowFeed *feed)
 {
         uint64_t dropped = feed->table->dropped_position;
-        return feed->ended || (dropped && (!travels(feed) || atomic_load(&feed->hub->past.delivered) >= dropped));
+        return feed->ended || (dropped && atomic_load(&feed_follower(feed)->delivered) >= dropped);
 }
 
 Status feed_lose(RowFeed *feed, FeedEvent *ret_event)
@@ -307,7 +307,7 @@ Status feed_lose(RowFeed *feed, FeedEvent *ret_event)
         uint64_t present = tail_present(hub->store);
         Status st = ST_OK;
         mutex_lock(&hub->mu);
-        if (is_ended(feed))
+        if (feed->ended || feed->table->dropped_position)
                 feed_end(feed, ret_event);
         else
                 st = attach_to(feed, FOLLOW_PRESENT);
@@ -722,6 +722,8 @@ static Status row_view(Feed *base, TableView **ret_view)
                 begin_behind(feed, position);
                 if (attach)
                         st = attach_to(feed, FOLLOW_PRESENT);
+                else if (travels(feed) && position >= hub->present.collected)
+                        feed_arrive(feed);
         }
         mutex_unlock(&hub->mu);
         if (st) {

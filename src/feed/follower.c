@@ -105,8 +105,6 @@ void follower_table_dropped(Follower *follower, FeedTable *table, uint64_t posit
         if (!table->dropped_position)
                 table->dropped_position = position;
         follower->dropped = true;
-        if (follower->number == FOLLOW_PRESENT) /* there is nothing before it that they have not been given */
-                signal_dropped(follower, table);
 }
 
 static void catalog_changed(FeedHub *hub, Bytes key)
